@@ -1,0 +1,265 @@
+import {
+  type FetchHandler,
+  type InFlight,
+  type Listener,
+  ListenError,
+  type ListenFailure,
+  type ListenOptions,
+} from "./runtime.ts";
+
+export { getConnInfo } from "hono/bun";
+
+export const name = "bun";
+export const version = Bun.version;
+export const oldest = "1.4.4";
+
+/**
+ * Bun cannot close its listener alone: its stop closes idle connections too.
+ * What it may close must have had time to hear `Connection: close` first.
+ */
+const LAST_MOMENTS = 100;
+/** Half a request head may still become a whole one. */
+const HALF_HEAD_GRACE = 1000;
+/** How long a body that nobody read may take to arrive. */
+const LINGER = 2000;
+/** How long a reader of our output may take to make room for the rest. */
+const FLUSH = 2000;
+/** Date.now() is not free; an age needs no more than this. */
+const COARSE = 100;
+
+export function env(name: string): string | undefined {
+  return process.env[name];
+}
+
+export function listen(
+  fetch: FetchHandler,
+  { hostname, port }: ListenOptions,
+): Promise<Listener> {
+  return new Promise((resolve, reject) => {
+    try {
+      resolve(new BunListener(fetch, hostname, port));
+    } catch (error) {
+      reject(new ListenError(failureOf(error), error));
+    }
+  });
+}
+
+interface Seen extends InFlight {
+  request: Request;
+}
+
+class BunListener implements Listener {
+  readonly hostname: string;
+  readonly port: number;
+  readonly #fetch: FetchHandler;
+  readonly #server: Bun.Server<undefined>;
+  /** The latest request, and earlier ones that were open when it came. */
+  #latest: Request | undefined;
+  #latestSince = 0;
+  #seen: Seen[] = [];
+  #now = Date.now();
+  readonly #ticking: Timer;
+  /** Requests since the shutdown began, those in flight then included. */
+  #counting = false;
+  #received = 0;
+  #gaveUp = 0;
+  /** Every response says `Connection: close`. */
+  #retiring = false;
+
+  constructor(fetch: FetchHandler, hostname: string, port: number) {
+    this.#fetch = fetch;
+    this.#server = Bun.serve({
+      hostname,
+      port,
+      // The default of 10 s cuts slow handlers and quiet event streams.
+      idleTimeout: 75,
+      development: false,
+      fetch: (request, server) => this.#handle(request, server),
+    });
+    this.hostname = hostname;
+    this.port = this.#server.port!;
+    this.#ticking = setInterval(() => this.#now = Date.now(), COARSE);
+    this.#ticking.unref();
+  }
+
+  #handle(
+    request: Request,
+    server: Bun.Server<undefined>,
+  ): Response | Promise<Response> {
+    this.#remember(request);
+    if (this.#counting) this.#count(request);
+    const result = this.#fetch(request, server);
+    if (result instanceof Promise) {
+      return mayHaveBody(request)
+        ? result.then((response) => this.#answer(request, response))
+        : result.then(this.#answerBodiless);
+    }
+    return this.#retiring ? this.#answer(request, result) : result;
+  }
+
+  #answerBodiless = (response: Response) =>
+    this.#retiring ? sayClose(response) : response;
+
+  #answer(
+    request: Request,
+    response: Response,
+  ): Response | Promise<Response> {
+    if (!this.#retiring) return response;
+    const last = sayClose(response);
+    if (!request.body || request.bodyUsed) return last;
+    // Bun resets the connection of a retiring response whose request body was
+    // not read, and the response is lost with it.
+    return Promise.race([discard(request.body), delay(LINGER)])
+      .then(() => last);
+  }
+
+  /**
+   * Bun counts what is pending, and `requestIP` answers exactly while a request
+   * is open. So it is enough to keep the one before when others are pending,
+   * and to sweep now and then.
+   */
+  #remember(request: Request): void {
+    if (this.#server.pendingRequests > 1 && this.#latest !== undefined) {
+      this.#seen.push(seen(this.#latest, this.#latestSince));
+      if (this.#seen.length > 2 * this.#server.pendingRequests + 64) {
+        this.#sweep();
+      }
+    }
+    this.#latest = request;
+    this.#latestSince = this.#now;
+  }
+
+  #sweep(): void {
+    this.#seen = this.#seen.filter(({ request }) =>
+      this.#server.requestIP(request) !== null
+    );
+  }
+
+  inFlight(): Seen[] {
+    this.#sweep();
+    const latest = this.#latest;
+    return latest && this.#server.requestIP(latest) !== null
+      ? [...this.#seen, seen(latest, this.#latestSince)]
+      : this.#seen;
+  }
+
+  countAnswers(): void {
+    this.#counting = true;
+    for (const { request } of this.inFlight()) this.#count(request);
+  }
+
+  answered(): number {
+    return this.#received - this.#gaveUp - this.inFlight().length;
+  }
+
+  #count(request: Request): void {
+    this.#received++;
+    request.signal.addEventListener("abort", () => this.#gaveUp++);
+  }
+
+  async close(idleGrace: number, stopped: () => void): Promise<void> {
+    this.#retiring = true;
+    const recent = Date.now() - this.#latestSince < idleGrace + COARSE;
+    if (recent || this.#server.pendingRequests > 0) {
+      await delay(Math.max(idleGrace, LAST_MOMENTS));
+    }
+    const done = this.#server.stop();
+    stopped();
+    await Promise.race([done, this.#leftovers()]);
+    clearInterval(this.#ticking);
+  }
+
+  /**
+   * stop() waits for half a request head until its client gives up, and for a
+   * connection that was answered before its request body was read. Neither is
+   * counted as pending: when nothing is, what is left may be cut.
+   */
+  async #leftovers(): Promise<void> {
+    await delay(HALF_HEAD_GRACE);
+    // Bun has no event for the last byte of a response, only this counter.
+    while (this.#server.pendingRequests > 0) await delay(10);
+    await this.#server.stop(true);
+  }
+
+  async cut(): Promise<void> {
+    clearInterval(this.#ticking);
+    await this.#server.stop(true);
+  }
+}
+
+function seen(request: Request, since: number): Seen {
+  const { method, url } = request;
+  return { request, method, url, since };
+}
+
+function sayClose(response: Response): Response {
+  try {
+    response.headers.set("Connection", "close");
+    return response;
+  } catch {
+    // Headers that came from fetch() cannot be changed.
+    const headers = new Headers(response.headers);
+    headers.set("Connection", "close");
+    const { status, statusText, body } = response;
+    return new Response(body, { status, statusText, headers });
+  }
+}
+
+async function discard(body: ReadableStream<Uint8Array>): Promise<void> {
+  try {
+    for await (const _ of body);
+  } catch {
+    // The client left, or the app holds the body: nothing to wait for.
+  }
+}
+
+function mayHaveBody({ method }: Request): boolean {
+  return method !== "GET" && method !== "HEAD";
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function failureOf(error: unknown): ListenFailure {
+  switch ((error as { code?: string }).code) {
+    case "EADDRINUSE":
+      return "in use";
+    case "EADDRNOTAVAIL":
+      return "not ours";
+    case "EACCES":
+      return "denied";
+    default:
+      return "other";
+  }
+}
+
+export function onSignal(signal: string, listener: () => void): () => void {
+  try {
+    process.on(signal, listener);
+  } catch {
+    // Windows lacks most signals.
+  }
+  return () => process.off(signal, listener);
+}
+
+export function onUncaught(listener: (error: unknown) => void): () => void {
+  process.on("uncaughtException", listener);
+  process.on("unhandledRejection", listener);
+  return () => {
+    process.off("uncaughtException", listener);
+    process.off("unhandledRejection", listener);
+  };
+}
+
+export async function exit(code: number): Promise<never> {
+  // process.exit() drops what a pipe has not taken yet. A reader that never
+  // reads must not keep the process for ever.
+  const flushed = Promise.all(
+    [process.stdout, process.stderr].map((stream) =>
+      new Promise<void>((resolve) => stream.end(resolve))
+    ),
+  );
+  await Promise.race([flushed, delay(FLUSH)]);
+  process.exit(code);
+}

@@ -1,0 +1,74 @@
+/**
+ * Everything `src/` may ask of a runtime: types only. The three files beside
+ * this one are mechanism; when and why belongs to `src/server`.
+ *
+ * Every member is required. A runtime that cannot do something does the closest
+ * honest thing and says so where it does it, so that nothing is silently absent.
+ */
+
+export type FetchHandler = (
+  request: Request,
+  // Each runtime hands its own second argument through untouched, which is
+  // what Hono's getConnInfo and upgradeWebSocket look for.
+  // deno-lint-ignore no-explicit-any
+  env?: any,
+) => Response | Promise<Response>;
+
+export interface Runtime {
+  readonly name: "deno" | "bun" | "node";
+  readonly version: string;
+  /** The first version whose behaviour was measured and found good. */
+  readonly oldest: string;
+  env(name: string): string | undefined;
+  /** Resolves when the socket listens; rejects with a ListenError. */
+  listen(fetch: FetchHandler, options: ListenOptions): Promise<Listener>;
+  /** Returns how to stop listening. A signal the platform lacks is no error. */
+  onSignal(signal: string, listener: () => void): () => void;
+  /** Uncaught errors and unhandled rejections, in place of a crash. */
+  onUncaught(listener: (error: unknown) => void): () => void;
+  /** Ends the process once what was written to stdout and stderr is out. */
+  exit(code: number): Promise<never>;
+}
+
+export interface ListenOptions {
+  hostname: string;
+  port: number;
+}
+
+/** One listening socket and the connections that came through it. */
+export interface Listener {
+  readonly hostname: string;
+  readonly port: number;
+  /** Who is being served right now. */
+  inFlight(): InFlight[];
+  /** The shutdown has begun: from here on, count what is answered. */
+  countAnswers(): void;
+  /** How many requests were answered since `countAnswers`. */
+  answered(): number;
+  /**
+   * Stops accepting and lets what is in flight finish; every response from here
+   * on says `Connection: close`. A connection used within the last `idleGrace`
+   * milliseconds may bring one more request. Says when it has `stopped`
+   * accepting, and resolves after the last byte.
+   */
+  close(idleGrace: number, stopped: () => void): Promise<void>;
+  /** Cuts whatever is left of `close`, now. */
+  cut(): Promise<void>;
+}
+
+export interface InFlight {
+  method: string;
+  url: string;
+  /** In the terms of Date.now(), true to about 100 ms. */
+  since: number;
+}
+
+/** Why a socket could not listen, in words that all runtimes share. */
+export type ListenFailure = "in use" | "not ours" | "denied" | "other";
+
+export class ListenError extends Error {
+  override name = "ListenError";
+  constructor(readonly failure: ListenFailure, cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}

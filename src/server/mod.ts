@@ -1,0 +1,44 @@
+/** The one door of the engine: everything an app needs comes from here. */
+
+import * as runtime from "#runtime";
+import type { FetchHandler } from "../../runtimes/runtime.ts";
+import { run as runOn } from "./run.ts";
+import { serve as serveOn, type ServeOptions, type Server } from "./serve.ts";
+import type { ShutdownController, ShutdownReport } from "./shutdown.ts";
+
+export { getConnInfo } from "#runtime";
+export { health } from "./health.ts";
+export { jsonLog, type Log, type LogEntry } from "./log.ts";
+export type { ServeOptions, Server } from "./serve.ts";
+export {
+  type CutRequest,
+  type Phase,
+  ShutdownController,
+  type ShutdownOptions,
+  type ShutdownReport,
+  type WorkRecord,
+} from "./shutdown.ts";
+export { StartError } from "./start_error.ts";
+
+/**
+ * Serves `app` on the runtime at hand. Resolves when the socket listens.
+ *
+ * ```ts
+ * const shutdown = new ShutdownController();
+ * const server = await serve(app, { port: 3000, shutdown });
+ * ```
+ */
+export function serve(
+  app: { fetch: FetchHandler },
+  options: ServeOptions = {},
+): Promise<Server> {
+  return serveOn(runtime, app, options);
+}
+
+/** Runs `start` so that a signal may interrupt it; see `src/main.ts`. */
+export function run(
+  shutdown: ShutdownController,
+  start: () => Promise<void>,
+): Promise<ShutdownReport> {
+  return runOn(runtime, shutdown, start);
+}

@@ -1,0 +1,62 @@
+import type { Runtime } from "../../runtimes/runtime.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { type ShutdownController, toError } from "./shutdown.ts";
+import { StartError } from "./start_error.ts";
+
+/**
+ * One Ctrl-C reaches the server twice within 5 ms under `bun run` and
+ * `deno task`: once from the terminal, once forwarded by the wrapper.
+ */
+const SAME_SIGNAL_WITHIN = 500;
+
+const watched = new WeakSet<ShutdownController>();
+
+/**
+ * From here on this process's signals and uncaught errors begin the shutdown.
+ * The first caller decides which signals; `run` comes first where it is used,
+ * so that a Ctrl-C counts while a database is still connecting.
+ */
+export function watchProcess(
+  runtime: Runtime,
+  shutdown: ShutdownController,
+  signals: string[] = ["SIGINT", "SIGTERM"],
+  clock: Clock = systemClock,
+): void {
+  if (watched.has(shutdown)) return;
+  watched.add(shutdown);
+  refuseOldRuntime(runtime);
+
+  let firstAt: number | undefined;
+  const onSignal = (signal: string) => {
+    const now = clock.now();
+    firstAt ??= now;
+    if (!shutdown.signal.aborted) shutdown.begin(signal);
+    else if (now - firstAt >= SAME_SIGNAL_WITHIN) shutdown.force(signal);
+  };
+  const onUncaught = (cause: unknown) => {
+    const { message: error, stack } = toError(cause);
+    shutdown.log({ level: "error", message: "uncaught error", error, stack });
+    shutdown.fail(cause, "an uncaught error");
+  };
+
+  const stops = [
+    ...signals.map((signal) =>
+      runtime.onSignal(signal, () => onSignal(signal))
+    ),
+    runtime.onUncaught(onUncaught),
+  ];
+  shutdown.finished.then(() => stops.forEach((stop) => stop()));
+}
+
+function refuseOldRuntime({ name, version, oldest }: Runtime): void {
+  const [have, need] = [version, oldest].map((v) => v.split(".").map(Number));
+  for (const [i, part] of need!.entries()) {
+    const difference = (have![i] ?? 0) - part;
+    if (difference > 0) return;
+    if (difference < 0) {
+      throw new StartError(
+        `This is ${name} ${version}; lastcall needs ${name} ${oldest} or later.`,
+      );
+    }
+  }
+}

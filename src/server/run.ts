@@ -1,0 +1,42 @@
+import type { Runtime } from "../../runtimes/runtime.ts";
+import { watchProcess } from "./process.ts";
+import {
+  type ShutdownController,
+  type ShutdownReport,
+  toError,
+} from "./shutdown.ts";
+import { StartError } from "./start_error.ts";
+
+/**
+ * Runs `start` under the controller: signals and uncaught errors count before
+ * it, what it opened is closed when it fails, and a signal interrupts it.
+ * Resolves with the report once everything is closed.
+ */
+export function run(
+  runtime: Runtime,
+  shutdown: ShutdownController,
+  start: () => Promise<void>,
+): Promise<ShutdownReport> {
+  const started = (async () => {
+    watchProcess(runtime, shutdown);
+    await start();
+  })();
+  // Awaited like any other work, so that what a start still opens while the
+  // shutdown goes on is closed as well.
+  shutdown.waitUntil(
+    started.catch((cause) => {
+      // A start that was told to stop and rejects has done what it was told.
+      if (shutdown.signal.aborted) return;
+      const { message: error, stack } = toError(cause);
+      shutdown.log({
+        level: "error",
+        message: "start-up failed",
+        error,
+        ...(cause instanceof StartError ? {} : { stack }),
+      });
+      shutdown.fail(cause, "start-up failed");
+    }),
+    "start-up",
+  );
+  return shutdown.finished;
+}

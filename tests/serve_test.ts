@@ -1,0 +1,288 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { describe, test } from "node:test";
+import type { ListenFailure } from "../runtimes/runtime.ts";
+import type { LogEntry } from "../src/server/log.ts";
+import { watchProcess } from "../src/server/process.ts";
+import { run } from "../src/server/run.ts";
+import { serve } from "../src/server/serve.ts";
+import {
+  ShutdownController,
+  type ShutdownOptions,
+} from "../src/server/shutdown.ts";
+import { StartError } from "../src/server/start_error.ts";
+import { FakeClock, settle } from "./fake_clock.ts";
+import { FakeRuntime } from "./fake_runtime.ts";
+
+const app = { fetch: () => new Response("hello") };
+
+function setup(options: ShutdownOptions = {}) {
+  const clock = new FakeClock();
+  const runtime = new FakeRuntime();
+  const entries: LogEntry[] = [];
+  const log = (entry: LogEntry) => void entries.push(entry);
+  const shutdown = new ShutdownController({ log, ...options }, clock);
+  return { clock, runtime, entries, shutdown };
+}
+
+describe("serve", () => {
+  test("resolves with where it listens, and says so once", async () => {
+    const { runtime, entries, shutdown } = setup();
+    const server = await serve(runtime, app, { port: 0, shutdown });
+    assertEquals(server.url, "http://localhost:4321");
+    assertEquals(server.port, 4321);
+    assertEquals(server.runtime, "node 20.1.0");
+    assertEquals(shutdown.phase, "serving");
+    assertEquals(entries, [{
+      level: "info",
+      message: "server listening",
+      url: "http://localhost:4321",
+      runtime: "node 20.1.0",
+    }]);
+  });
+
+  for (
+    const [hostname, url] of [
+      ["127.0.0.1", "http://127.0.0.1:80"],
+      ["::", "http://localhost:80"],
+      ["::1", "http://[::1]:80"],
+      ["example.test", "http://example.test:80"],
+    ]
+  ) {
+    test(`on ${hostname} has the URL ${url}`, async () => {
+      const { runtime, shutdown } = setup();
+      const options = { hostname: hostname!, port: 80, shutdown };
+      assertEquals((await serve(runtime, app, options)).url, url);
+    });
+  }
+
+  test("refuses a controller that is shutting down", async () => {
+    const { runtime, shutdown } = setup();
+    shutdown.begin();
+    await assertRejects(
+      () => serve(runtime, app, { shutdown }),
+      StartError,
+      "already shutting down",
+    );
+    assertEquals(runtime.listeners, []);
+  });
+
+  test("refuses when the shutdown begins while it starts to listen", async () => {
+    const { runtime, shutdown } = setup();
+    let ready = () => {};
+    runtime.ready = new Promise((resolve) => ready = resolve);
+    const serving = serve(runtime, app, { shutdown });
+    shutdown.begin();
+    ready();
+    await assertRejects(() => serving, StartError);
+    assert(runtime.listeners[0]?.wasCut);
+  });
+
+  const sentences: [ListenFailure, string][] = [
+    ["in use", "Port 3000 on 0.0.0.0 is in use by another process; stop"],
+    ["not ours", "0.0.0.0 is not an address of this machine; set HOST"],
+    ["denied", "This process may not listen on port 3000 of 0.0.0.0; set"],
+    ["other", "Could not listen on port 3000 of 0.0.0.0: E-CODE"],
+  ];
+  for (const [failure, sentence] of sentences) {
+    test(`says in one sentence that a socket is ${failure}`, async () => {
+      const { runtime, shutdown } = setup();
+      runtime.failure = failure;
+      await assertRejects(
+        () => serve(runtime, app, { shutdown }),
+        StartError,
+        sentence,
+      );
+    });
+  }
+
+  test("puts several servers under one controller", async () => {
+    const { runtime, shutdown } = setup();
+    await serve(runtime, app, { port: 1, shutdown });
+    await serve(runtime, app, { port: 2, shutdown });
+    await shutdown.begin();
+    assertEquals(runtime.listeners.map(({ closed }) => closed), [true, true]);
+  });
+
+  test("blames a stuck request by method, path and age, no query", async () => {
+    const { clock, runtime, shutdown } = setup({ drainTimeout: 1000 });
+    await serve(runtime, app, { shutdown });
+    const since = Date.now() - 5000;
+    runtime.listeners[0]!.requests = [
+      { method: "GET", url: "http://h:1/never?token=secret", since },
+      { method: "POST", url: "/a/b#c?d", since: Date.now() + 60_000 },
+      { method: "GET", url: "http://h", since },
+    ];
+    shutdown.begin();
+    await clock.advance(1000);
+    const { requests } = await shutdown.finished;
+    assertEquals(requests.cut.map(({ method, path }) => [method, path]), [
+      ["GET", "/never"],
+      ["POST", "/a/b"],
+      ["GET", "/"],
+    ]);
+    assert(requests.cut[0]!.ageMs >= 5000);
+    assertEquals(requests.cut[1]!.ageMs, 0);
+  });
+});
+
+describe("signals", () => {
+  test("SIGINT and SIGTERM begin the shutdown, by name", async () => {
+    for (const signal of ["SIGINT", "SIGTERM"]) {
+      const { runtime, shutdown } = setup();
+      await serve(runtime, app, { shutdown });
+      runtime.raise(signal);
+      const report = await shutdown.finished;
+      assertEquals(report.reason, signal);
+      assertEquals(report.exitCode, 0);
+    }
+  });
+
+  test("other signals can be chosen", async () => {
+    const { runtime, shutdown } = setup();
+    await serve(runtime, app, { shutdown, signals: ["SIGUSR2"] });
+    assertEquals([...runtime.signals.keys()], ["SIGUSR2"]);
+  });
+
+  test("are listened to once, however many servers there are", async () => {
+    const { runtime, shutdown } = setup();
+    await serve(runtime, app, { port: 1, shutdown });
+    await serve(runtime, app, { port: 2, shutdown });
+    assertEquals(runtime.heard, 3);
+  });
+
+  test("repeated within half a second are one signal", async () => {
+    const { clock, runtime, shutdown } = setup();
+    watchProcess(runtime, shutdown, ["SIGINT"], clock);
+    await serve(runtime, app, { shutdown });
+    runtime.listeners[0]!.requests = [
+      { method: "GET", url: "/", since: Date.now() },
+    ];
+    runtime.raise("SIGINT");
+    await clock.advance(5);
+    runtime.raise("SIGINT");
+    await clock.advance(494);
+    runtime.raise("SIGINT");
+    await settle();
+    assertEquals(shutdown.phase, "closing");
+    await clock.advance(1);
+    runtime.raise("SIGINT");
+    const report = await shutdown.finished;
+    assertEquals(report.outcome, "forced");
+    assertEquals(report.exitCode, 1);
+  });
+
+  test("are not listened to any more after the end", async () => {
+    const { runtime, shutdown } = setup();
+    await serve(runtime, app, { shutdown });
+    await shutdown.begin();
+    await settle();
+    assertEquals(runtime.heard, 0);
+  });
+});
+
+describe("an uncaught error", () => {
+  test("is logged and shuts down gracefully with exit code 1", async () => {
+    const { runtime, entries, shutdown } = setup();
+    await serve(runtime, app, { shutdown });
+    const error = new Error("nobody caught me");
+    runtime.uncaught.forEach((listener) => listener(error));
+    const report = await shutdown.finished;
+    assertEquals(report.errors, [error]);
+    assertEquals(report.exitCode, 1);
+    const logged = entries.find((e) => e.message === "uncaught error");
+    assertEquals(logged?.error, "nobody caught me");
+    assertEquals(logged?.stack, error.stack);
+  });
+});
+
+describe("run", () => {
+  test("listens for signals before the start", async () => {
+    const { runtime, shutdown } = setup();
+    let heard = 0;
+    const report = await run(runtime, shutdown, () => {
+      heard = runtime.heard;
+      shutdown.begin();
+      return Promise.resolve();
+    });
+    assertEquals(heard, 3);
+    assertEquals(report.exitCode, 0);
+  });
+
+  test("a start that fails closes what it opened: exit code 1", async () => {
+    const { runtime, entries, shutdown } = setup();
+    let closed = false;
+    runtime.failure = "in use";
+    const report = await run(runtime, shutdown, async () => {
+      shutdown.onClose("database", () => {
+        closed = true;
+      });
+      await serve(runtime, app, { shutdown });
+    });
+    assert(closed);
+    assertEquals(report.exitCode, 1);
+    assertEquals(report.reason, "start-up failed");
+    const failed = entries.find((e) => e.message === "start-up failed");
+    assert(String(failed?.error).startsWith("Port 3000"));
+    assertEquals(failed?.stack, undefined);
+  });
+
+  test("a start that a signal interrupts is no failure", async () => {
+    const { runtime, shutdown } = setup();
+    let closed = false;
+    const finished = run(runtime, shutdown, async () => {
+      await new Promise((_, reject) => {
+        shutdown.onClose("half a database", () => {
+          closed = true;
+        });
+        shutdown.signal.addEventListener(
+          "abort",
+          () => reject(shutdown.signal.reason),
+        );
+      });
+      await serve(runtime, app, { shutdown });
+    });
+    await settle();
+    runtime.raise("SIGTERM");
+    const report = await finished;
+    assert(closed);
+    assertEquals(report.exitCode, 0);
+    assertEquals(runtime.listeners, []);
+  });
+
+  test("a start that goes on regardless is awaited, then closed", async () => {
+    const { clock, runtime, shutdown } = setup();
+    let closed = false;
+    const finished = run(runtime, shutdown, async () => {
+      await new Promise<void>((resolve) => clock.after(3000, resolve));
+      shutdown.onClose("database", () => {
+        closed = true;
+      });
+      await serve(runtime, app, { shutdown });
+    });
+    await clock.advance(1000);
+    runtime.raise("SIGTERM");
+    await clock.advance(2000);
+    const report = await finished;
+    assert(closed);
+    assertEquals(report.exitCode, 0);
+    assertEquals(runtime.listeners, []);
+  });
+
+  for (const version of ["18.20.1", "19.9.0"]) {
+    test(`says in one sentence that ${version} is too old`, async () => {
+      const { runtime, entries, shutdown } = setup();
+      runtime.version = version;
+      let started = false;
+      const report = await run(runtime, shutdown, () => {
+        started = true;
+        return Promise.resolve();
+      });
+      assertEquals(started, false);
+      assertEquals(report.exitCode, 1);
+      assertEquals(
+        entries.find((e) => e.message === "start-up failed")?.error,
+        `This is node ${version}; lastcall needs node 20.0.0 or later.`,
+      );
+    });
+  }
+});
