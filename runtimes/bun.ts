@@ -19,7 +19,7 @@ export const oldest = "1.4.4";
  */
 const LAST_MOMENTS = 100;
 /** Half a request head may still become a whole one. */
-const HALF_HEAD_GRACE = 1000;
+const HALF_HEAD_GRACE = 500;
 /** How long a body that nobody read may take to arrive. */
 const LINGER = 2000;
 /** How long a reader of our output may take to make room for the rest. */
@@ -65,6 +65,7 @@ class BunListener implements Listener {
   #gaveUp = 0;
   /** Every response says `Connection: close`. */
   #retiring = false;
+  #isDone = false;
 
   constructor(fetch: FetchHandler, hostname: string, port: number) {
     this.#fetch = fetch;
@@ -163,9 +164,11 @@ class BunListener implements Listener {
     if (recent || this.#server.pendingRequests > 0) {
       await delay(Math.max(idleGrace, LAST_MOMENTS));
     }
-    const done = this.#server.stop();
+    const stop = this.#server.stop().then(() => this.#isDone = true);
     stopped();
-    await Promise.race([done, this.#leftovers()]);
+    const halfHeads = setTimeout(() => this.#cutLeftovers(), HALF_HEAD_GRACE);
+    await stop;
+    clearTimeout(halfHeads);
     clearInterval(this.#ticking);
   }
 
@@ -174,10 +177,9 @@ class BunListener implements Listener {
    * connection that was answered before its request body was read. Neither is
    * counted as pending: when nothing is, what is left may be cut.
    */
-  async #leftovers(): Promise<void> {
-    await delay(HALF_HEAD_GRACE);
+  async #cutLeftovers(): Promise<void> {
     // Bun has no event for the last byte of a response, only this counter.
-    while (this.#server.pendingRequests > 0) await delay(10);
+    while (this.#server.pendingRequests > 0 && !this.#isDone) await delay(10);
     await this.#server.stop(true);
   }
 

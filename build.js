@@ -1,0 +1,37 @@
+// Builds dist/main.js: one self-contained file for Node, source map beside it.
+// With --watch: builds on every change and lets Node start it anew.
+
+import { spawn } from "node:child_process";
+import * as esbuild from "esbuild";
+
+const outfile = "dist/main.js";
+
+/** @type {esbuild.BuildOptions} */
+const options = {
+  absWorkingDir: import.meta.dirname,
+  entryPoints: ["src/main.ts"],
+  outfile,
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  target: "node20",
+  sourcemap: true,
+  logLevel: "warning",
+};
+
+await esbuild.build(options);
+
+if (process.argv.includes("--watch")) {
+  const watching = await esbuild.context(options);
+  await watching.watch();
+
+  const node = spawn("node", ["--watch", outfile], {
+    cwd: import.meta.dirname,
+    stdio: "inherit",
+  });
+  // Ctrl-C reaches Node by itself; we only have to outlive it. A SIGTERM comes
+  // to us alone.
+  process.on("SIGINT", () => {});
+  process.on("SIGTERM", () => node.kill("SIGTERM"));
+  node.on("exit", (code) => process.exit(code ?? 1));
+}
