@@ -1,0 +1,22 @@
+/**
+ * A real terminal around a command. `script` comes with every Debian
+ * (bsdutils) and every macOS, and hands on the exit code of what it runs.
+ */
+import process from "node:process";
+import { Process, type SpawnOptions } from "./server_process.ts";
+
+export class Terminal extends Process {
+  constructor(command: string, options: SpawnOptions) {
+    super(
+      process.platform === "darwin"
+        ? ["script", "-q", "/dev/null", "sh", "-c", command]
+        : ["script", "-qefc", command, "/dev/null"],
+      options,
+    );
+  }
+
+  /** What one keypress of Ctrl-C does: the terminal signals all at once. */
+  ctrlC(): void {
+    this.type("\x03");
+  }
+}
