@@ -15,6 +15,11 @@ const options = {
   platform: "node",
   format: "esm",
   target: "node20",
+  // ws is CommonJS, and asks for Node's own modules in its way.
+  banner: {
+    js: 'import { createRequire } from "node:module";' +
+      "const require = createRequire(import.meta.url);",
+  },
   sourcemap: true,
   logLevel: "warning",
 };

@@ -1,13 +1,17 @@
 import {
+  type Closing,
   type FetchHandler,
   type InFlight,
   type Listener,
   ListenError,
   type ListenFailure,
   type ListenOptions,
+  type Socket,
 } from "./runtime.ts";
 
-export { getConnInfo } from "hono/bun";
+import { type BunWebSocketData, websocket } from "hono/bun";
+
+export { getConnInfo, upgradeWebSocket } from "hono/bun";
 
 export const name = "bun";
 export const version = Bun.version;
@@ -34,10 +38,11 @@ export function env(name: string): string | undefined {
 export function listen(
   fetch: FetchHandler,
   { hostname, port }: ListenOptions,
+  opened: (socket: Socket) => () => void,
 ): Promise<Listener> {
   return new Promise((resolve, reject) => {
     try {
-      resolve(new BunListener(fetch, hostname, port));
+      resolve(new BunListener(fetch, hostname, port, opened));
     } catch (error) {
       reject(new ListenError(failureOf(error), error));
     }
@@ -52,7 +57,7 @@ class BunListener implements Listener {
   readonly hostname: string;
   readonly port: number;
   readonly #fetch: FetchHandler;
-  readonly #server: Bun.Server<undefined>;
+  readonly #server: Bun.Server<BunWebSocketData>;
   /** The latest request, and earlier ones that were open when it came. */
   #latest: Request | undefined;
   #latestSince = 0;
@@ -67,7 +72,12 @@ class BunListener implements Listener {
   #retiring = false;
   #isDone = false;
 
-  constructor(fetch: FetchHandler, hostname: string, port: number) {
+  constructor(
+    fetch: FetchHandler,
+    hostname: string,
+    port: number,
+    opened: (socket: Socket) => () => void,
+  ) {
     this.#fetch = fetch;
     this.#server = Bun.serve({
       hostname,
@@ -76,6 +86,7 @@ class BunListener implements Listener {
       idleTimeout: 75,
       development: false,
       fetch: (request, server) => this.#handle(request, server),
+      websocket: watched(opened),
     });
     this.hostname = hostname;
     this.port = this.#server.port!;
@@ -85,7 +96,7 @@ class BunListener implements Listener {
 
   #handle(
     request: Request,
-    server: Bun.Server<undefined>,
+    server: Bun.Server<BunWebSocketData>,
   ): Response | Promise<Response> {
     this.#remember(request);
     if (this.#counting) this.#count(request);
@@ -131,15 +142,17 @@ class BunListener implements Listener {
   }
 
   #sweep(): void {
-    this.#seen = this.#seen.filter(({ request }) =>
-      this.#server.requestIP(request) !== null
-    );
+    this.#seen = this.#seen.filter((seen) => this.#isOpen(seen));
+  }
+
+  #isOpen({ request }: Pick<Seen, "request">): boolean {
+    return this.#server.requestIP(request) !== null;
   }
 
   inFlight(): Seen[] {
     this.#sweep();
     const latest = this.#latest;
-    return latest && this.#server.requestIP(latest) !== null
+    return latest && this.#isOpen({ request: latest })
       ? [...this.#seen, seen(latest, this.#latestSince)]
       : this.#seen;
   }
@@ -158,14 +171,25 @@ class BunListener implements Listener {
     request.signal.addEventListener("abort", () => this.#gaveUp++);
   }
 
-  async close(idleGrace: number, stopped: () => void): Promise<void> {
+  async close(
+    { idleGrace, stopped, closeSockets }: Closing,
+  ): Promise<void> {
     this.#retiring = true;
     const recent = Date.now() - this.#latestSince < idleGrace + COARSE;
-    if (recent || this.#server.pendingRequests > 0) {
-      await delay(Math.max(idleGrace, LAST_MOMENTS));
+    const grace = Math.max(idleGrace, LAST_MOMENTS);
+    let unaware = this.inFlight();
+    if (recent || unaware.length > 0) await delay(grace);
+    // A response that was on its way before could not say `close`: a client
+    // that got the end of it just now may bring one more request as well.
+    for (let left = true; left;) {
+      const still = unaware.filter((seen) => this.#isOpen(seen));
+      left = still.length < unaware.length;
+      unaware = still;
+      if (left) await delay(grace);
     }
     const stop = this.#server.stop().then(() => this.#isDone = true);
     stopped();
+    void closeSockets();
     const halfHeads = setTimeout(() => this.#cutLeftovers(), HALF_HEAD_GRACE);
     await stop;
     clearTimeout(halfHeads);
@@ -177,9 +201,13 @@ class BunListener implements Listener {
    * connection that was answered before its request body was read. Neither is
    * counted as pending: when nothing is, what is left may be cut.
    */
+  get #pending(): number {
+    return this.#server.pendingRequests + this.#server.pendingWebSockets;
+  }
+
   async #cutLeftovers(): Promise<void> {
     // Bun has no event for the last byte of a response, only this counter.
-    while (this.#server.pendingRequests > 0 && !this.#isDone) await delay(10);
+    while (this.#pending > 0 && !this.#isDone) await delay(10);
     await this.#server.stop(true);
   }
 
@@ -187,6 +215,40 @@ class BunListener implements Listener {
     clearInterval(this.#ticking);
     await this.#server.stop(true);
   }
+}
+
+/**
+ * Hono's handlers, and the open sockets made known. `ws.close()` drops what is
+ * still buffered (6.5 MB of it), so a close waits until all of it is out.
+ */
+function watched(
+  opened: (socket: Socket) => () => void,
+): Bun.WebSocketHandler<BunWebSocketData> {
+  type Peer = Bun.ServerWebSocket<BunWebSocketData>;
+  const open = new Map<Peer, { closed(): void; close?(): void }>();
+  return {
+    ...websocket,
+    open(peer) {
+      const closed = opened({
+        close(code, reason) {
+          const close = () => peer.close(code, reason);
+          if (peer.getBufferedAmount() > 0) open.get(peer)!.close = close;
+          else close();
+        },
+        cut: () => peer.terminate(),
+      });
+      open.set(peer, { closed });
+      websocket.open(peer);
+    },
+    drain(peer) {
+      if (peer.getBufferedAmount() === 0) open.get(peer)?.close?.();
+    },
+    close(peer, code, reason) {
+      open.get(peer)?.closed();
+      open.delete(peer);
+      websocket.close(peer, code, reason);
+    },
+  };
 }
 
 function seen(request: Request, since: number): Seen {
@@ -257,6 +319,7 @@ export function onUncaught(listener: (error: unknown) => void): () => void {
 export async function exit(code: number): Promise<never> {
   // process.exit() drops what a pipe has not taken yet. A reader that never
   // reads must not keep the process for ever.
+  // Only end() waits here; write("", done) is done at once.
   const flushed = Promise.all(
     [process.stdout, process.stderr].map((stream) =>
       new Promise<void>((resolve) => stream.end(resolve))

@@ -1,13 +1,15 @@
 import {
+  type Closing,
   type FetchHandler,
   type InFlight,
   type Listener,
   ListenError,
   type ListenFailure,
   type ListenOptions,
+  type Socket,
 } from "./runtime.ts";
 
-export { getConnInfo } from "hono/deno";
+export { getConnInfo, upgradeWebSocket } from "hono/deno";
 
 export const name = "deno";
 export const version = Deno.version.deno;
@@ -28,10 +30,11 @@ export function env(name: string): string | undefined {
 export function listen(
   fetch: FetchHandler,
   { hostname, port }: ListenOptions,
+  opened: (socket: Socket) => () => void,
 ): Promise<Listener> {
   return new Promise((resolve, reject) => {
     try {
-      const listener = new DenoListener(fetch, hostname, port);
+      const listener = new DenoListener(fetch, hostname, port, opened);
       resolve(listener);
     } catch (error) {
       reject(new ListenError(failureOf(error), error));
@@ -40,11 +43,14 @@ export function listen(
 }
 
 /** A request that is being served: its handler, or the stream it answered. */
-interface Exchange extends InFlight {
-  request: Request;
-  info: Deno.ServeHandlerInfo;
-  /** Answers in place of the handler; undefined once the handler has answered. */
-  answer: ((response: Response) => void) | undefined;
+class Exchange {
+  constructor(
+    readonly request: Request,
+    readonly info: Deno.ServeHandlerInfo,
+    readonly since: number,
+    /** Answers in place of the handler; gone once the handler has answered. */
+    public answer?: (response: Response) => void,
+  ) {}
 }
 
 class DenoListener implements Listener {
@@ -53,12 +59,16 @@ class DenoListener implements Listener {
   readonly #fetch: FetchHandler;
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
   readonly #kill = new AbortController();
-  readonly #open = new Set<Exchange>();
+  /** What is open: the latest, and those it came behind. */
+  #latest: Exchange | undefined;
+  readonly #earlier = new Set<Exchange>();
   #now = Date.now();
   readonly #ticking: ReturnType<typeof setInterval>;
   #lastRequest = 0;
   #counting = false;
   #answered = 0;
+  /** Requests since `Connection: close` is said. */
+  #received = 0;
   /** Every response says `Connection: close`. */
   #retiring = false;
   /** Requests that bring a body are turned away. */
@@ -67,7 +77,12 @@ class DenoListener implements Listener {
   #onLeft = () => {};
   #onCut = () => {};
 
-  constructor(fetch: FetchHandler, hostname: string, port: number) {
+  constructor(
+    fetch: FetchHandler,
+    hostname: string,
+    port: number,
+    readonly opened: (socket: Socket) => () => void,
+  ) {
     this.#fetch = fetch;
     this.#server = Deno.serve({
       hostname,
@@ -87,21 +102,17 @@ class DenoListener implements Listener {
     info: Deno.ServeHandlerInfo,
   ): Response | Promise<Response> {
     this.#lastRequest = this.#now;
+    if (this.#retiring) this.#received++;
     if (this.#refusingBodies && mayHaveBody(request)) return refusal();
     const result = this.#fetch(request, info);
     if (result instanceof Promise) return this.#track(request, info, result);
-    if (isStream(result)) this.#follow(this.#exchange(request, info));
-    else if (this.#counting) this.#answered++;
+    if (upgrades.size > 0) this.#upgraded(result);
+    if (isStream(result)) {
+      const exchange = new Exchange(request, info, this.#now);
+      this.#enter(exchange);
+      this.#follow(exchange);
+    } else if (this.#counting) this.#answered++;
     return this.#retiring ? sayClose(result) : result;
-  }
-
-  #exchange(request: Request, info: Deno.ServeHandlerInfo): Exchange {
-    const { method, url } = request;
-    const since = this.#now;
-    const answer = undefined;
-    const exchange = { request, info, method, url, since, answer };
-    this.#open.add(exchange);
-    return exchange;
   }
 
   #track(
@@ -109,15 +120,16 @@ class DenoListener implements Listener {
     info: Deno.ServeHandlerInfo,
     handled: Promise<Response>,
   ): Promise<Response> {
-    const exchange = this.#exchange(request, info);
     // Not the handler's own promise: one that never settles would hold
     // shutdown() even after its client has gone.
     return new Promise((resolve, reject) => {
-      exchange.answer = resolve;
+      const exchange = new Exchange(request, info, this.#now, resolve);
+      this.#enter(exchange);
       if (this.#retiring) this.#heedLeaving(exchange);
       handled.then((response) => {
         if (exchange.answer === undefined) return;
         exchange.answer = undefined;
+        if (upgrades.size > 0) this.#upgraded(response);
         if (isStream(response)) this.#follow(exchange);
         else this.#leave(exchange, true);
         resolve(this.#retiring ? sayClose(response) : response);
@@ -126,6 +138,12 @@ class DenoListener implements Listener {
         reject(error);
       });
     });
+  }
+
+  /** Most requests are over before the next one comes: no Set for those. */
+  #enter(exchange: Exchange): void {
+    if (this.#latest !== undefined) this.#earlier.add(this.#latest);
+    this.#latest = exchange;
   }
 
   /** A streamed response is in flight until its last byte was handed over. */
@@ -137,7 +155,8 @@ class DenoListener implements Listener {
   }
 
   #leave(exchange: Exchange, answered: boolean): void {
-    if (!this.#open.delete(exchange)) return;
+    if (this.#latest === exchange) this.#latest = undefined;
+    else if (!this.#earlier.delete(exchange)) return;
     if (this.#counting && answered) this.#answered++;
     this.#onLeft();
   }
@@ -155,8 +174,32 @@ class DenoListener implements Listener {
     });
   }
 
+  #upgraded(response: Response): void {
+    const socket = upgrades.get(response);
+    if (!socket) return;
+    upgrades.delete(response);
+    const closed = this.opened({
+      close: (code, reason) => socket.close(code, reason),
+      // Deno has no way to end it; the end of the process does.
+      cut() {},
+    });
+    socket.addEventListener("close", closed);
+  }
+
+  #isOpen(exchange: Exchange): boolean {
+    return exchange === this.#latest || this.#earlier.has(exchange);
+  }
+
+  get #open(): Exchange[] {
+    return [...this.#earlier, ...this.#latest ? [this.#latest] : []];
+  }
+
   inFlight(): InFlight[] {
-    return [...this.#open];
+    return this.#open.map(({ request: { method, url }, since }) => ({
+      method,
+      url,
+      since,
+    }));
   }
 
   countAnswers(): void {
@@ -167,26 +210,55 @@ class DenoListener implements Listener {
     return this.#answered;
   }
 
-  async close(idleGrace: number, stopped: () => void): Promise<void> {
+  async close(
+    { idleGrace, stopped, closeSockets }: Closing,
+  ): Promise<void> {
     this.#retiring = true;
     const recent = Date.now() - this.#lastRequest < idleGrace + COARSE;
     for (const exchange of this.#open) {
       if (exchange.answer) this.#heedLeaving(exchange);
     }
     const cut = new Promise<void>((resolve) => this.#onCut = resolve);
-    if (recent || this.#open.size > 0) {
-      await Promise.race([cut, delay(Math.max(idleGrace, LAST_MOMENTS))]);
+    const grace = Math.max(idleGrace, LAST_MOMENTS);
+    let unaware = this.#open.filter(({ answer }) => answer === undefined);
+    if (recent || this.#open.length > 0) {
+      await Promise.race([cut, delay(grace)]);
     }
+    // A response that was on its way before could not say `close`: a client
+    // that got the end of it just now may bring one more request as well.
+    for (let left = true; left && !this.#stopped;) {
+      const still = unaware.filter((exchange) => this.#isOpen(exchange));
+      left = still.length < unaware.length;
+      unaware = still;
+      if (left) await Promise.race([cut, delay(grace)]);
+    }
+    // shutdown() closes all WebSockets in one instant, and cuts the deaf.
+    await Promise.race([cut, closeSockets()]);
     // shutdown() makes every request body unreadable that has not been read,
     // also one that has arrived (denoland/deno#36809). So it has to wait.
     this.#refusingBodies = true;
     await Promise.race([cut, this.#withoutBodies()]);
+    await this.#acceptQueue();
     if (this.#stopped) return;
     this.#stopped = true;
     const done = this.#server.shutdown();
     stopped();
     await Promise.race([cut, done]);
     clearInterval(this.#ticking);
+  }
+
+  /**
+   * Connections that the kernel has accepted and Deno has not are reset when
+   * the listener closes. Waiting for a few turns without a new request saves
+   * most of them.
+   */
+  async #acceptQueue(): Promise<void> {
+    const until = Date.now() + 250;
+    for (let quiet = 0; quiet < 3 && Date.now() < until;) {
+      const before = this.#received;
+      await delay(1);
+      quiet = this.#received === before ? quiet + 1 : 0;
+    }
   }
 
   /** Resolves when no request that may have a body is in flight. */
@@ -218,6 +290,17 @@ class DenoListener implements Listener {
     this.#onCut();
   }
 }
+
+/** Upgrades on their way from the app's hands through a listener's. */
+const upgrades = new Map<Response, WebSocket>();
+
+// Hono looks this up with each upgrade; there is no other way to hear of one.
+const { upgradeWebSocket } = Deno;
+Deno.upgradeWebSocket = (request, options) => {
+  const upgrade = upgradeWebSocket(request, options);
+  upgrades.set(upgrade.response, upgrade.socket);
+  return upgrade;
+};
 
 const kInner = Object.getOwnPropertySymbols(new Response()).find((symbol) =>
   symbol.description === "response"

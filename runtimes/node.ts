@@ -1,20 +1,28 @@
-import { getRequestListener } from "@hono/node-server";
+import {
+  createAdaptorServer,
+  type WebSocketServerLike,
+} from "@hono/node-server";
 import {
   createServer,
   type IncomingMessage,
+  type RequestListener,
   type Server,
   type ServerResponse,
 } from "node:http";
 import { type AddressInfo, Socket } from "node:net";
 import process from "node:process";
+import { type WebSocket, WebSocketServer } from "ws";
 import {
+  type Closing,
   type FetchHandler,
   type Listener,
   ListenError,
   type ListenFailure,
   type ListenOptions,
+  type Socket as OpenSocket,
 } from "./runtime.ts";
 
+export { upgradeWebSocket } from "@hono/node-server";
 export { getConnInfo } from "@hono/node-server/conninfo";
 
 export const name = "node";
@@ -37,12 +45,27 @@ export function env(name: string): string | undefined {
 export async function listen(
   fetch: FetchHandler,
   { hostname, port }: ListenOptions,
+  opened: (socket: OpenSocket) => () => void,
 ): Promise<Listener> {
   // Longer than what balancers keep a connection (an ALB: 60 s): whoever reuses
   // a connection must not find that we closed it in that moment.
   const server = createServer({ keepAliveTimeout: 75_000 });
   const connections = new Connections(server);
-  server.on("request", getRequestListener(fetch));
+  const websockets = new WebSocketServer({ noServer: true });
+  websockets.on("connection", (socket: WebSocket) => {
+    const closed = opened({
+      close: (code, reason) => socket.close(code, reason),
+      cut: () => socket.terminate(),
+    });
+    socket.on("close", closed);
+  });
+  createAdaptorServer({
+    fetch,
+    createServer: ((_: unknown, listener: RequestListener) =>
+      server.on("request", connections.track(listener))) as typeof createServer,
+    // Structurally the same; their types differ in overloads we do not use.
+    websocket: { server: websockets as unknown as WebSocketServerLike },
+  });
 
   await new Promise<void>((resolve, reject) => {
     server.once(
@@ -60,7 +83,7 @@ export async function listen(
     inFlight: () => connections.inFlight(),
     countAnswers: () => connections.countAnswers(),
     answered: () => connections.answered,
-    close: (idleGrace, stopped) => connections.close(idleGrace, stopped),
+    close: (closing) => connections.close(closing),
     cut: () => connections.cut(),
   };
 }
@@ -90,6 +113,7 @@ type Tracked = Socket & { [kConnection]: Connection };
 class Connections {
   readonly #server: Server;
   readonly #all = new Set<Connection>();
+  readonly #upgraded = new Set<Socket>();
   #accepted = 0;
   #counting = false;
   #closing = false;
@@ -101,14 +125,25 @@ class Connections {
     // close() would sweep "idle" connections by its own wrong measure.
     server.closeIdleConnections = () => {};
     server.on("connection", (socket: Socket) => this.#accept(socket));
-    server.on("request", (request, response) => {
+    // From here on it is a WebSocket's, which says itself when it is done.
+    server.on("upgrade", (_, socket: Socket) => {
+      this.#all.delete((socket as Tracked)[kConnection]);
+      this.#upgraded.add(socket);
+      socket.on("close", () => this.#upgraded.delete(socket));
+    });
+  }
+
+  /** In front of the handler: a second listener would cost twice as much. */
+  track(handle: RequestListener): RequestListener {
+    return (request, response) => {
       const connection = (request.socket as Tracked)[kConnection];
       connection.request = request;
       connection.requestAt = Date.now();
       connection.open.push(response);
       response.on("close", this.#onResponseClose);
       if (this.#closing) retire(connection);
-    });
+      return handle(request, response);
+    };
   }
 
   inFlight() {
@@ -125,12 +160,15 @@ class Connections {
     this.#counting = true;
   }
 
-  async close(idleGrace: number, stopped: () => void): Promise<void> {
+  async close(
+    { idleGrace, stopped, closeSockets }: Closing,
+  ): Promise<void> {
     await this.#acceptQueue();
     const closed = new Promise<void>((resolve) =>
       this.#server.close(() => resolve())
     );
     stopped();
+    void closeSockets();
     this.#closing = true;
     const began = Date.now();
     for (const connection of this.#all) retire(connection);
@@ -161,6 +199,7 @@ class Connections {
   cut(): Promise<void> {
     this.#server.close();
     for (const { socket } of this.#all) socket.destroy();
+    for (const socket of this.#upgraded) socket.destroy();
     this.#timers.forEach(clearTimeout);
     return Promise.resolve();
   }
@@ -187,8 +226,9 @@ class Connections {
     const connections = this;
     return function (this: ServerResponse) {
       const connection = (this.req.socket as Tracked)[kConnection];
-      const at = connection.open.indexOf(this);
-      if (at >= 0) connection.open.splice(at, 1);
+      const { open } = connection;
+      if (open.length === 1) open.pop();
+      else open.splice(open.indexOf(this), 1);
       connection.idleSince = Date.now();
       connection.bytesRead = connection.socket.bytesRead;
       if (connections.#counting && this.writableFinished) {
@@ -313,7 +353,8 @@ export async function exit(code: number): Promise<never> {
   // arrived. A reader that never reads must not keep the process for ever.
   const flushed = Promise.all(
     [process.stdout, process.stderr].map((stream) =>
-      new Promise<void>((resolve) => stream.end(resolve))
+      // Not end(): it would also end what a wrapper of ours still has to say.
+      new Promise<void>((resolve) => stream.write("", () => resolve()))
     ),
   );
   await Promise.race([

@@ -20,8 +20,15 @@ export interface Runtime {
   /** The first version whose behaviour was measured and found good. */
   readonly oldest: string;
   env(name: string): string | undefined;
-  /** Resolves when the socket listens; rejects with a ListenError. */
-  listen(fetch: FetchHandler, options: ListenOptions): Promise<Listener>;
+  /**
+   * Resolves when the socket listens; rejects with a ListenError. Tells
+   * `opened` of each WebSocket, and calls what that returns when it has closed.
+   */
+  listen(
+    fetch: FetchHandler,
+    options: ListenOptions,
+    opened: (socket: Socket) => () => void,
+  ): Promise<Listener>;
   /** Returns how to stop listening. A signal the platform lacks is no error. */
   onSignal(signal: string, listener: () => void): () => void;
   /** Uncaught errors and unhandled rejections, in place of a crash. */
@@ -48,12 +55,31 @@ export interface Listener {
   /**
    * Stops accepting and lets what is in flight finish; every response from here
    * on says `Connection: close`. A connection used within the last `idleGrace`
-   * milliseconds may bring one more request. Says when it has `stopped`
-   * accepting, and resolves after the last byte.
+   * milliseconds may bring one more request. Resolves after the last byte and
+   * the last WebSocket.
    */
-  close(idleGrace: number, stopped: () => void): Promise<void>;
+  close(closing: Closing): Promise<void>;
   /** Cuts whatever is left of `close`, now. */
   cut(): Promise<void>;
+}
+
+export interface Closing {
+  idleGrace: number;
+  /** To be called when nothing is accepted any more. */
+  stopped(): void;
+  /**
+   * Closes the WebSockets and resolves when all are gone. To be called when
+   * nothing is accepted any more, or as late as the runtime allows.
+   */
+  closeSockets(): Promise<void>;
+}
+
+/** An open WebSocket. */
+export interface Socket {
+  /** Closes it once what was sent before has been delivered. */
+  close(code: number, reason: string): void;
+  /** Ends the connection, whatever the peer does. */
+  cut(): void;
 }
 
 export interface InFlight {

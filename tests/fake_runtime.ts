@@ -1,4 +1,5 @@
 import {
+  type Closing,
   type FetchHandler,
   type InFlight,
   type Listener,
@@ -79,9 +80,10 @@ export class FakeListener implements Listener {
     return 0;
   }
 
-  close(_idleGrace: number, stopped: () => void): Promise<void> {
+  close({ stopped, closeSockets }: Closing): Promise<void> {
     this.closed = true;
     stopped();
+    void closeSockets();
     return this.requests.length ? new Promise(() => {}) : Promise.resolve();
   }
 

@@ -5,6 +5,7 @@ export class FakeServer implements Drainable {
   readonly calls: string[] = [];
   requests: CutRequest[] = [];
   completed = 0;
+  sockets = 0;
   /** Call to let `close` resolve: the last byte is out. */
   drained!: () => void;
   closeFails: Error | undefined;
@@ -18,6 +19,10 @@ export class FakeServer implements Drainable {
 
   countAnswers(): void {
     this.#note("countAnswers");
+  }
+
+  openSockets(): number {
+    return this.sockets;
   }
 
   answered(): number {

@@ -7,6 +7,7 @@ import type {
 } from "../../runtimes/runtime.ts";
 import { watchProcess } from "./process.ts";
 import { type CutRequest, ShutdownController } from "./shutdown.ts";
+import { Sockets } from "./sockets.ts";
 import { StartError, whyNotListening } from "./start_error.ts";
 
 export interface ServeOptions {
@@ -44,9 +45,14 @@ export async function serve(
     hostname: options.hostname ?? "0.0.0.0",
     port: options.port ?? 3000,
   };
+  const sockets = new Sockets(shutdown.clock, shutdown.socketBatch);
   let listener: Listener;
   try {
-    listener = await runtime.listen(app.fetch, wanted);
+    listener = await runtime.listen(
+      app.fetch,
+      wanted,
+      (socket) => sockets.opened(socket),
+    );
   } catch (error) {
     throw whyNotListening(error, wanted);
   }
@@ -59,12 +65,18 @@ export async function serve(
     inFlight: () => listener.inFlight().map(toBlame),
     countAnswers: () => listener.countAnswers(),
     answered: () => listener.answered(),
+    openSockets: () => sockets.size,
     close: (idleGrace) =>
-      listener.close(
+      listener.close({
         idleGrace,
-        () => shutdown.log({ level: "info", message: "listener closed", url }),
-      ),
-    cut: () => listener.cut(),
+        stopped: () =>
+          shutdown.log({ level: "info", message: "listener closed", url }),
+        closeSockets: () => sockets.close(),
+      }),
+    cut: () => {
+      sockets.cut();
+      return listener.cut();
+    },
   });
 
   const { hostname, port } = listener;

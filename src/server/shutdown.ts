@@ -19,6 +19,8 @@ export interface ShutdownOptions {
   drainTimeout?: number;
   /** Jobs, waitUntil and hooks together. Default 5,000. */
   cleanupTimeout?: number;
+  /** How many WebSockets are closed at once, every 100 ms. Default 1,000. */
+  socketBatch?: number;
   /** Where the log lines go. Default: JSON lines on stdout. */
   log?: Log;
 }
@@ -35,6 +37,7 @@ export interface ShutdownReport {
     completed: number;
     cut: CutRequest[];
   };
+  /** WebSockets: open when the shutdown began, and cut at its deadline. */
   sockets: { open: number; cut: number };
   hooks: WorkRecord[];
   jobs: WorkRecord[];
@@ -59,6 +62,7 @@ export interface Drainable {
   inFlight(): CutRequest[];
   countAnswers(): void;
   answered(): number;
+  openSockets(): number;
   close(idleGrace: number): Promise<void>;
   cut(): Promise<void>;
 }
@@ -116,6 +120,7 @@ export class ShutdownController {
       idleGrace: options.idleGrace ?? 250,
       drainTimeout: options.drainTimeout ?? 10_000,
       cleanupTimeout: options.cleanupTimeout ?? 5_000,
+      socketBatch: options.socketBatch ?? 1_000,
       log: guarded(options.log ?? jsonLog),
     };
     this.#clock = clock;
@@ -130,6 +135,16 @@ export class ShutdownController {
   /** Aborts the moment shutdown begins; its reason says why. */
   get signal(): AbortSignal {
     return this.#began.signal;
+  }
+
+  /** @internal */
+  get clock(): Clock {
+    return this.#clock;
+  }
+
+  /** @internal */
+  get socketBatch(): number {
+    return this.#options.socketBatch;
   }
 
   get log(): Log {
@@ -214,9 +229,10 @@ export class ShutdownController {
   async #run(): Promise<void> {
     const servers = [...this.#servers];
     const { drainDelay, idleGrace, drainTimeout } = this.#options;
-    const { requests } = this.#report;
+    const { requests, sockets } = this.#report;
     for (const server of servers) server.countAnswers();
     requests.inFlight = sum(servers, (server) => server.inFlight().length);
+    sockets.open = sum(servers, (server) => server.openSockets());
 
     // Whoever called begin() may still say force() or onClose() in the same
     // breath.
@@ -233,6 +249,11 @@ export class ShutdownController {
       requests.cut = servers.flatMap((server) => server.inFlight());
       for (const request of requests.cut) {
         this.log({ level: "warn", message: "request cut", ...request });
+      }
+      sockets.cut = sum(servers, (server) => server.openSockets());
+      if (sockets.cut > 0) {
+        const { cut: count } = sockets;
+        this.log({ level: "warn", message: "sockets cut", count });
       }
       const cut = this.#all(servers, (server) => server.cut());
       await within(this.#clock, LAST_CHANCE, cut);
