@@ -242,6 +242,8 @@ class DenoListener implements Listener {
     if (this.#stopped) return;
     this.#stopped = true;
     const done = this.#server.shutdown();
+    // Deno closes the socket in the next turn of its loop.
+    await Promise.race([done, delay(1)]);
     stopped();
     await Promise.race([cut, done]);
     clearInterval(this.#ticking);

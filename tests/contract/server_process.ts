@@ -339,6 +339,9 @@ async function runEsbuild(source: string): Promise<string> {
     "--format=esm",
     "--target=node20",
     "--sourcemap",
+    // As in build.js: ws is CommonJS.
+    '--banner:js=import { createRequire } from "node:module";' +
+    "const require = createRequire(import.meta.url);",
     "--log-level=warning",
     `--outfile=${outfile}`,
   ]);
