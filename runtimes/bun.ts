@@ -1,3 +1,12 @@
+import { type BunWebSocketData, websocket } from "hono/bun";
+import {
+  COARSE,
+  delay,
+  LAST_MOMENTS,
+  mayHaveBody,
+  sayClose,
+} from "./last_moments.ts";
+import { exitAfter } from "./node_process.ts";
 import {
   type Closing,
   type FetchHandler,
@@ -9,31 +18,17 @@ import {
   type Socket,
 } from "./runtime.ts";
 
-import { type BunWebSocketData, websocket } from "hono/bun";
-
 export { getConnInfo, upgradeWebSocket } from "hono/bun";
+export { env, onSignal, onUncaught } from "./node_process.ts";
 
 export const name = "bun";
 export const version = Bun.version;
 export const oldest = "1.4.4";
 
-/**
- * Bun cannot close its listener alone: its stop closes idle connections too.
- * What it may close must have had time to hear `Connection: close` first.
- */
-const LAST_MOMENTS = 100;
 /** Half a request head may still become a whole one. */
 const HALF_HEAD_GRACE = 500;
 /** How long a body that nobody read may take to arrive. */
 const LINGER = 2000;
-/** How long a reader of our output may take to make room for the rest. */
-const FLUSH = 2000;
-/** Date.now() is not free; an age needs no more than this. */
-const COARSE = 100;
-
-export function env(name: string): string | undefined {
-  return process.env[name];
-}
 
 export function listen(
   fetch: FetchHandler,
@@ -256,33 +251,12 @@ function seen(request: Request, since: number): Seen {
   return { request, method, url, since };
 }
 
-function sayClose(response: Response): Response {
-  try {
-    response.headers.set("Connection", "close");
-    return response;
-  } catch {
-    // Headers that came from fetch() cannot be changed.
-    const headers = new Headers(response.headers);
-    headers.set("Connection", "close");
-    const { status, statusText, body } = response;
-    return new Response(body, { status, statusText, headers });
-  }
-}
-
 async function discard(body: ReadableStream<Uint8Array>): Promise<void> {
   try {
     for await (const _ of body);
   } catch {
     // The client left, or the app holds the body: nothing to wait for.
   }
-}
-
-function mayHaveBody({ method }: Request): boolean {
-  return method !== "GET" && method !== "HEAD";
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function failureOf(error: unknown): ListenFailure {
@@ -298,33 +272,6 @@ function failureOf(error: unknown): ListenFailure {
   }
 }
 
-export function onSignal(signal: string, listener: () => void): () => void {
-  try {
-    process.on(signal, listener);
-  } catch {
-    // Windows lacks most signals.
-  }
-  return () => process.off(signal, listener);
-}
-
-export function onUncaught(listener: (error: unknown) => void): () => void {
-  process.on("uncaughtException", listener);
-  process.on("unhandledRejection", listener);
-  return () => {
-    process.off("uncaughtException", listener);
-    process.off("unhandledRejection", listener);
-  };
-}
-
-export async function exit(code: number): Promise<never> {
-  // process.exit() drops what a pipe has not taken yet. A reader that never
-  // reads must not keep the process for ever.
-  // Only end() waits here; write("", done) is done at once.
-  const flushed = Promise.all(
-    [process.stdout, process.stderr].map((stream) =>
-      new Promise<void>((resolve) => stream.end(resolve))
-    ),
-  );
-  await Promise.race([flushed, delay(FLUSH)]);
-  process.exit(code);
-}
+// Only end() waits here: write("", done) is done at once.
+export const exit = (code: number) =>
+  exitAfter((stream, done) => stream.end(done), code);

@@ -1,4 +1,11 @@
 import {
+  COARSE,
+  delay,
+  LAST_MOMENTS,
+  mayHaveBody,
+  sayClose,
+} from "./last_moments.ts";
+import {
   type Closing,
   type FetchHandler,
   type Listener,
@@ -13,14 +20,6 @@ export { getConnInfo, upgradeWebSocket } from "hono/deno";
 export const name = "deno";
 export const version = Deno.version.deno;
 export const oldest = "2.9.0";
-
-/**
- * Deno cannot close its listener alone: its stop closes idle connections too.
- * What it may close must have had time to hear `Connection: close` first.
- */
-const LAST_MOMENTS = 100;
-/** Date.now() costs 1 % of a trivial request; an age needs no more than this. */
-const COARSE = 100;
 
 export function env(name: string): string | undefined {
   return Deno.env.get(name);
@@ -308,30 +307,9 @@ function isStream(response: Response): boolean {
   return inner?.body?.streamOrStatic instanceof ReadableStream;
 }
 
-function sayClose(response: Response): Response {
-  try {
-    response.headers.set("Connection", "close");
-    return response;
-  } catch {
-    // Headers that came from fetch() cannot be changed.
-    const headers = new Headers(response.headers);
-    headers.set("Connection", "close");
-    const { status, statusText, body } = response;
-    return new Response(body, { status, statusText, headers });
-  }
-}
-
-function mayHaveBody({ method }: Request): boolean {
-  return method !== "GET" && method !== "HEAD";
-}
-
 function refusal(): Response {
   const headers = { Connection: "close", "Retry-After": "1" };
   return new Response(null, { status: 503, headers });
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function failureOf(error: unknown): ListenFailure {

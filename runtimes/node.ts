@@ -12,6 +12,7 @@ import {
 import { type AddressInfo, Socket } from "node:net";
 import process from "node:process";
 import { type WebSocket, WebSocketServer } from "ws";
+import { exitAfter } from "./node_process.ts";
 import {
   type Closing,
   type FetchHandler,
@@ -24,6 +25,7 @@ import {
 
 export { upgradeWebSocket } from "@hono/node-server";
 export { getConnInfo } from "@hono/node-server/conninfo";
+export { env, onSignal, onUncaught } from "./node_process.ts";
 
 export const name = "node";
 export const version = process.versions.node;
@@ -35,12 +37,6 @@ const UNUSED_GRACE = 100;
 const HALF_HEAD_GRACE = 1000;
 /** How long a client may go on sending a body that nobody reads. */
 const LINGER = 2000;
-/** How long a reader of our output may take to make room for the rest. */
-const FLUSH = 2000;
-
-export function env(name: string): string | undefined {
-  return process.env[name];
-}
 
 export async function listen(
   fetch: FetchHandler,
@@ -182,7 +178,7 @@ class Connections {
       this.server.close(() => resolve())
     );
     stopped();
-    void closeSockets();
+    const socketsClosed = closeSockets();
     this.#closing = true;
     const began = Date.now();
     for (const connection of this.#all) retire(connection);
@@ -206,7 +202,8 @@ class Connections {
     for (const ms of [UNUSED_GRACE, idleGrace, HALF_HEAD_GRACE]) {
       this.#timers.push(setTimeout(sweep, ms + 1));
     }
-    await closed;
+    // The app hears of a socket's end after the server does.
+    await Promise.all([closed, socketsClosed]);
     this.#timers.forEach(clearTimeout);
   }
 
@@ -346,36 +343,6 @@ function failureOf(error: NodeJS.ErrnoException): ListenFailure {
   }
 }
 
-export function onSignal(signal: string, listener: () => void): () => void {
-  try {
-    process.on(signal, listener);
-  } catch {
-    // Windows lacks most signals.
-  }
-  return () => process.off(signal, listener);
-}
-
-export function onUncaught(listener: (error: unknown) => void): () => void {
-  process.on("uncaughtException", listener);
-  process.on("unhandledRejection", listener);
-  return () => {
-    process.off("uncaughtException", listener);
-    process.off("unhandledRejection", listener);
-  };
-}
-
-export async function exit(code: number): Promise<never> {
-  // process.exit() drops what a pipe has not taken yet: of 1 MB, 64 to 600 KB
-  // arrived. A reader that never reads must not keep the process for ever.
-  const flushed = Promise.all(
-    [process.stdout, process.stderr].map((stream) =>
-      // Not end(): it would also end what a wrapper of ours still has to say.
-      new Promise<void>((resolve) => stream.write("", () => resolve()))
-    ),
-  );
-  await Promise.race([
-    flushed,
-    new Promise((resolve) => setTimeout(resolve, FLUSH)),
-  ]);
-  process.exit(code);
-}
+// Not end(): it would also end what a wrapper of ours still has to say.
+export const exit = (code: number) =>
+  exitAfter((stream, done) => stream.write("", () => done()), code);

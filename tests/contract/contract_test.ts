@@ -18,6 +18,7 @@ import {
   requestBytes,
   text,
 } from "./raw_client.ts";
+import { RawWebSocket } from "./raw_websocket.ts";
 import {
   binFolder,
   commandFor,
@@ -880,6 +881,102 @@ clause(
       assertWithin(exit.msSinceSignal, 1300, "the deadline");
       await client.closed;
       assertEquals(client.responses[0]?.whole, false);
+    });
+  },
+);
+
+clause(
+  "D9",
+  "WebSockets are closed with 1001 after what was sent to them; a deaf peer is cut at the deadline",
+  async ({ step, note }) => {
+    const goingAway = { code: 1001, reason: "server is shutting down" };
+    const open = async (server: ServerProcess) => {
+      const socket = await RawWebSocket.connect(server.port, "/ws");
+      await socket.message("welcome");
+      return socket;
+    };
+
+    await step("an open socket is told why", async () => {
+      const server = await startFixture();
+      const socket = await open(server);
+      socket.send("hello");
+      await socket.message("echo hello");
+      server.signal("SIGTERM");
+      assertEquals(await socket.closed, { ...goingAway, how: "fin" });
+      const { exit, report } = await endedClean(server);
+      assertWithin(exit.msSinceSignal, 1000, "the end");
+      assertEquals(report.sockets, { open: 1, cut: 0 });
+      assertEquals(server.printed("socket closed").length, 1);
+    });
+
+    await step("served on during the drain delay", async () => {
+      const server = await startFixture({ DRAIN_DELAY_MS: 400 });
+      const socket = await open(server);
+      server.signal("SIGTERM");
+      await server.logged("shutdown began");
+      socket.send("still there?");
+      await socket.message("echo still there?");
+      assertEquals((await socket.closed).code, 1001);
+      await endedClean(server);
+    });
+
+    await step("6.5 MB on their way are delivered first", async () => {
+      const server = await startFixture();
+      const socket = await open(server);
+      socket.pause();
+      socket.send("flood");
+      await server.event("flooded");
+      server.signal("SIGTERM");
+      await server.logged("shutdown began");
+      await delay(300); // the server has every reason to give up by now
+      socket.resume();
+      const { code } = await socket.closed;
+      assertEquals([code, socket.messages.includes("flooded")], [1001, true]);
+      assert(socket.received > 6_553_600, `${socket.received} bytes arrived`);
+      await endedClean(server);
+    });
+
+    await step("many are closed in batches", async () => {
+      const server = await startFixture({ SOCKET_BATCH: 2 });
+      const sockets = await Promise.all(
+        Array.from({ length: 7 }, () => open(server)),
+      );
+      server.signal("SIGTERM");
+      const closed = await Promise.all(sockets.map((socket) => socket.closed));
+      assertEquals(closed.map(({ code }) => code), Array(7).fill(1001));
+      const { report } = await endedClean(server);
+      const closing = report.phases.find(({ phase }) => phase === "closing");
+      assert((closing?.ms ?? 0) >= 290, `four batches in ${closing?.ms} ms`);
+    });
+
+    await step("one that opens during the drain is closed too", async () => {
+      const server = await startFixture({ IDLE_GRACE_MS: 600 });
+      const kept = await server.connect();
+      await kept.get("/");
+      server.signal("SIGTERM");
+      await server.logged(retiring);
+      // On Node only a kept connection can still bring it.
+      if (isNode) return kept.leave();
+      const socket = await open(server);
+      assertEquals((await socket.closed).code, 1001);
+      await endedClean(server);
+    });
+
+    await step("a deaf peer does not outlive the deadline", async () => {
+      const server = await startFixture({ DRAIN_TIMEOUT_MS: 700 });
+      const socket = await open(server);
+      socket.goDeaf();
+      server.signal("SIGTERM");
+      const exit = await server.exited;
+      assertWithin(exit.msSinceSignal, 1500, "the deadline");
+      const { sockets } = server.report();
+      socket.leave();
+      if (runtime === "bun") {
+        note("its close does not wait for the peer to answer");
+        return assertEquals([exit.code, sockets], [0, { open: 1, cut: 0 }]);
+      }
+      assertEquals([exit.code, sockets], [1, { open: 1, cut: 1 }]);
+      await server.logged("sockets cut", { count: 1 });
     });
   },
 );

@@ -10,6 +10,7 @@
  * SLOW_START_MS        start-up takes this long after the hooks are registered
  * START_HEEDS_SIGNAL   ... and gives up when `shutdown.signal` aborts
  * BEGIN_FIRST          the shutdown begins before `serve` is called
+ * SOCKET_BATCH         how many WebSockets are closed at once
  * SECOND_SERVER        one more server on the same controller
  * NO_RUN               `serve` alone, without `run` around it
  * NO_EXIT              no explicit exit at the end
@@ -26,6 +27,7 @@ import {
   run,
   serve,
   ShutdownController,
+  upgradeWebSocket,
 } from "../../src/server/mod.ts";
 
 const env = (name: string) => runtime.env(name) || undefined;
@@ -48,6 +50,7 @@ const shutdown = new ShutdownController({
   idleGrace: ms("IDLE_GRACE_MS", 250),
   drainTimeout: ms("DRAIN_TIMEOUT_MS", 3000),
   cleanupTimeout: ms("CLEANUP_TIMEOUT_MS", 2000),
+  socketBatch: ms("SOCKET_BATCH", 1000),
 });
 shutdown.signal.addEventListener(
   "abort",
@@ -71,6 +74,23 @@ const megabytes = (c: Context, fallback: number) =>
   query(c, "mb", fallback) * 1_000_000;
 
 const app = new Hono();
+/** Echoes; told to flood, it sends 6.5 MB and then "flooded". */
+app.get(
+  "/ws",
+  upgradeWebSocket(() => ({
+    onOpen(_, socket) {
+      emit("socket opened");
+      socket.send("welcome");
+    },
+    onMessage({ data }, socket) {
+      if (data !== "flood") return socket.send(`echo ${data}`);
+      for (let n = 0; n < 100; n++) socket.send("x".repeat(65_536));
+      socket.send("flooded");
+      emit("flooded");
+    },
+    onClose: ({ code }) => emit("socket closed", { code }),
+  })),
+);
 // These come before the middleware: their answers are synchronous.
 app.get("/", (c) => c.text("hello"));
 app.route("/", health(shutdown));

@@ -7,6 +7,8 @@ import { Process, type SpawnOptions } from "./server_process.ts";
 
 export class Terminal extends Process {
   constructor(command: string, options: SpawnOptions) {
+    // Ctrl-C reaches the shell in between as well, and not every shell waits.
+    command = `exec ${command}`;
     super(
       process.platform === "darwin"
         ? ["script", "-q", "/dev/null", "sh", "-c", command]

@@ -71,6 +71,7 @@ export interface Report {
     completed: number;
     cut: { method: string; path: string; ageMs: number }[];
   };
+  sockets: { open: number; cut: number };
   hooks: Work[];
   jobs: Work[];
   waitUntil: Work[];

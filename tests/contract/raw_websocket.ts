@@ -1,0 +1,151 @@
+/**
+ * A WebSocket client that hides nothing: what arrived, frame by frame, whether
+ * the close frame did, and how the connection ended. It answers a close frame,
+ * unless it is told to be deaf.
+ */
+import { Buffer } from "node:buffer";
+import * as net from "node:net";
+
+const CLOSE = 8;
+
+export interface Closed {
+  /** 1006 when no close frame came, as a browser would say. */
+  code: number;
+  reason: string;
+  how: "fin" | "reset";
+}
+
+export class RawWebSocket {
+  readonly messages: string[] = [];
+  readonly closed: Promise<Closed>;
+  /** Bytes of all messages. */
+  received = 0;
+  #socket: net.Socket;
+  #pending: Buffer = Buffer.alloc(0);
+  #status = 0;
+  #close: { code: number; reason: string } | undefined;
+  #deaf = false;
+  #watchers = new Set<() => void>();
+
+  static async connect(port: number, path: string): Promise<RawWebSocket> {
+    const socket = net.connect({ port, host: "127.0.0.1", noDelay: true });
+    const client = new RawWebSocket(socket);
+    socket.write(
+      `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n` +
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    await client.#until("the handshake", () => client.#status > 0);
+    if (client.#status === 101) return client;
+    throw new Error(`the upgrade was answered ${client.#status}`);
+  }
+
+  private constructor(socket: net.Socket) {
+    this.#socket = socket;
+    let how: Closed["how"] = "reset";
+    socket.on("data", (data: Uint8Array) => this.#read(Buffer.from(data)));
+    socket.on("end", () => how = "fin");
+    socket.on("error", () => {});
+    this.closed = new Promise((resolve) =>
+      socket.on("close", () => {
+        resolve({ ...this.#close ?? { code: 1006, reason: "" }, how });
+        this.#changed();
+      })
+    );
+  }
+
+  send(text: string): void {
+    this.#write(1, Buffer.from(text));
+  }
+
+  /** Neither reads nor answers from now on. */
+  goDeaf(): void {
+    this.#deaf = true;
+    this.#socket.pause();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  leave(): void {
+    this.#socket.destroy();
+  }
+
+  async message(text: string): Promise<void> {
+    await this.#until(
+      JSON.stringify(text),
+      () => this.messages.includes(text),
+    );
+  }
+
+  #until(what: string, check: () => boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        if (check()) resolve();
+        else if (this.#socket.destroyed) reject(new Error(`no ${what}`));
+        else return;
+        this.#watchers.delete(look);
+      };
+      this.#watchers.add(look);
+      look();
+    });
+  }
+
+  #changed(): void {
+    for (const look of [...this.#watchers]) look();
+  }
+
+  #read(data: Buffer): void {
+    this.#pending = Buffer.concat([this.#pending, data]);
+    if (this.#status === 0) this.#readHead();
+    while (this.#status === 101 && this.#readFrame());
+    this.#changed();
+  }
+
+  #readHead(): void {
+    const end = this.#pending.indexOf("\r\n\r\n");
+    if (end < 0) return;
+    this.#status = Number(this.#pending.toString("latin1", 9, 12));
+    this.#pending = this.#pending.subarray(end + 4);
+  }
+
+  #readFrame(): boolean {
+    const data = this.#pending;
+    if (data.length < 2) return false;
+    let length = data[1]! & 127, start = 2;
+    if (length === 126) {
+      [length, start] = [data.length < 4 ? Infinity : data.readUInt16BE(2), 4];
+    } else if (length === 127) {
+      [length, start] = [
+        data.length < 10 ? Infinity : Number(data.readBigUInt64BE(2)),
+        10,
+      ];
+    }
+    if (data.length < start + length) return false;
+    const payload = data.subarray(start, start + length);
+    this.#pending = data.subarray(start + length);
+    const opcode = data[0]! & 15;
+    if (opcode === CLOSE) {
+      this.#close = {
+        code: payload.length >= 2 ? payload.readUInt16BE(0) : 1005,
+        reason: payload.toString("utf8", 2),
+      };
+      if (!this.#deaf) this.#write(CLOSE, payload.subarray(0, 2));
+    } else {
+      this.received += length;
+      if (length < 1000) this.messages.push(payload.toString());
+    }
+    return true;
+  }
+
+  /** A client's frames are masked; a mask of zeros leaves them as they are. */
+  #write(opcode: number, payload: Buffer): void {
+    const head = Buffer.from([128 | opcode, 128 | payload.length, 0, 0, 0, 0]);
+    this.#socket.write(Buffer.concat([head, payload]));
+  }
+}
