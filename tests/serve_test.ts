@@ -126,8 +126,8 @@ describe("serve", () => {
 });
 
 describe("signals", () => {
-  test("SIGINT and SIGTERM begin the shutdown, by name", async () => {
-    for (const signal of ["SIGINT", "SIGTERM"]) {
+  test("SIGINT, SIGTERM and SIGBREAK begin the shutdown, by name", async () => {
+    for (const signal of ["SIGINT", "SIGTERM", "SIGBREAK"]) {
       const { runtime, shutdown } = setup();
       await serve(runtime, app, { shutdown });
       runtime.raise(signal);
@@ -147,7 +147,7 @@ describe("signals", () => {
     const { runtime, shutdown } = setup();
     await serve(runtime, app, { port: 1, shutdown });
     await serve(runtime, app, { port: 2, shutdown });
-    assertEquals(runtime.heard, 3);
+    assertEquals(runtime.heard, 4);
   });
 
   test("repeated within half a second are one signal", async () => {
@@ -204,7 +204,7 @@ describe("run", () => {
       shutdown.begin();
       return Promise.resolve();
     });
-    assertEquals(heard, 3);
+    assertEquals(heard, 4);
     assertEquals(report.exitCode, 0);
   });
 

@@ -19,7 +19,8 @@ const watched = new WeakSet<ShutdownController>();
 export function watchProcess(
   runtime: Runtime,
   shutdown: ShutdownController,
-  signals: string[] = ["SIGINT", "SIGTERM"],
+  // SIGBREAK is Windows's Ctrl-Break; a platform that lacks one is no error.
+  signals: string[] = ["SIGINT", "SIGTERM", "SIGBREAK"],
   clock: Clock = systemClock,
 ): void {
   if (watched.has(shutdown)) return;

@@ -17,7 +17,7 @@ export interface ServeOptions {
   port?: number;
   /** Default: a new controller, found at `server.shutdown`. */
   shutdown?: ShutdownController;
-  /** Which signals begin the shutdown. Default SIGINT and SIGTERM. */
+  /** Which signals begin the shutdown. Default SIGINT, SIGTERM, SIGBREAK. */
   signals?: string[];
 }
 
