@@ -80,6 +80,11 @@ function openListener(
     signal: kill.signal,
     onListen() {},
   }, (request, info) => serving(request, info));
+  // Out of file descriptors, Deno gives up its listener for good. Nobody catches
+  // this, so it shuts the process down like any uncaught error.
+  server.finished.then(() => {
+    if (!stopped) throw new Error("Deno.serve ended by itself.");
+  });
   const ticking = setInterval(() => now = Date.now(), COARSE);
   Deno.unrefTimer(ticking as unknown as number);
 

@@ -71,7 +71,7 @@ export function renderMatrix({ head, rows, notes }) {
     cells.map((text) => text.replaceAll("|", "\\|"))
   );
   const widths = head.map((_, column) =>
-    Math.max(3, ...lines.map((cells) => cells[column]?.length ?? 0))
+    Math.max(...lines.map((cells) => cells[column]?.length ?? 0))
   );
   const [first = "", ...rest] = lines.map((cells) =>
     `| ${widths.map((w, i) => (cells[i] ?? "").padEnd(w)).join(" | ")} |`
