@@ -191,15 +191,15 @@ class BunListener implements Listener {
     clearInterval(this.#ticking);
   }
 
+  get #pending(): number {
+    return this.#server.pendingRequests + this.#server.pendingWebSockets;
+  }
+
   /**
    * stop() waits for half a request head until its client gives up, and for a
    * connection that was answered before its request body was read. Neither is
    * counted as pending: when nothing is, what is left may be cut.
    */
-  get #pending(): number {
-    return this.#server.pendingRequests + this.#server.pendingWebSockets;
-  }
-
   async #cutLeftovers(): Promise<void> {
     // Bun has no event for the last byte of a response, only this counter.
     while (this.#pending > 0 && !this.#isDone) await delay(10);
