@@ -2,7 +2,7 @@ import { type BunWebSocketData, websocket } from "hono/bun";
 import {
   COARSE,
   delay,
-  LAST_MOMENTS,
+  lastMoments,
   mayHaveBody,
   sayClose,
 } from "./last_moments.ts";
@@ -171,17 +171,13 @@ class BunListener implements Listener {
   ): Promise<void> {
     this.#retiring = true;
     const recent = Date.now() - this.#latestSince < idleGrace + COARSE;
-    const grace = Math.max(idleGrace, LAST_MOMENTS);
-    let unaware = this.inFlight();
-    if (recent || unaware.length > 0) await delay(grace);
-    // A response that was on its way before could not say `close`: a client
-    // that got the end of it just now may bring one more request as well.
-    for (let left = true; left;) {
-      const still = unaware.filter((seen) => this.#isOpen(seen));
-      left = still.length < unaware.length;
-      unaware = still;
-      if (left) await delay(grace);
-    }
+    const unaware = this.inFlight();
+    await lastMoments(
+      idleGrace,
+      recent || unaware.length > 0,
+      unaware,
+      (seen) => this.#isOpen(seen),
+    );
     const stop = this.#server.stop().then(() => this.#isDone = true);
     stopped();
     void closeSockets();

@@ -3,10 +3,31 @@
  * connections too. What it may close must have heard `Connection: close` first,
  * for this long at least.
  */
-export const LAST_MOMENTS = 100;
+const LAST_MOMENTS = 100;
 
 /** Date.now() costs 1 % of a trivial request; an age needs no more than this. */
 export const COARSE = 100;
+
+/**
+ * The time in which connections retire themselves. A response that was on its
+ * way before (`unaware`) could not say `close`: a client that got the end of it
+ * just now may bring one more request, and gets the same grace once more.
+ */
+export async function lastMoments<Exchange>(
+  idleGrace: number,
+  recentTraffic: boolean,
+  unaware: Exchange[],
+  isOpen: (exchange: Exchange) => boolean,
+): Promise<void> {
+  const grace = Math.max(idleGrace, LAST_MOMENTS);
+  if (recentTraffic) await delay(grace);
+  for (let left = true; left;) {
+    const still = unaware.filter(isOpen);
+    left = still.length < unaware.length;
+    unaware = still;
+    if (left) await delay(grace);
+  }
+}
 
 export function sayClose(response: Response): Response {
   try {
