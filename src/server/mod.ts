@@ -6,10 +6,11 @@ import { run as runOn } from "./run.ts";
 import { serve as serveOn, type ServeOptions, type Server } from "./serve.ts";
 import type { ShutdownController, ShutdownReport } from "./shutdown.ts";
 
+export type { Limits, Tls } from "../../runtimes/runtime.ts";
 export { getConnInfo, upgradeWebSocket } from "#runtime";
 export { health } from "./health.ts";
 export { jsonLog, type Log, type LogEntry } from "./log.ts";
-export type { ServeOptions, Server } from "./serve.ts";
+export { defaultLimits, type ServeOptions, type Server } from "./serve.ts";
 export {
   type CutRequest,
   type Phase,
