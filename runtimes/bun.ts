@@ -61,6 +61,7 @@ class BunListener implements Listener {
   #latest: Request | undefined;
   #latestSince = 0;
   #seen: Seen[] = [];
+  readonly #settled = new WeakSet<Request>();
   #now = Date.now();
   readonly #ticking: Timer;
   /** Requests since the shutdown began, those in flight then included. */
@@ -108,6 +109,7 @@ class BunListener implements Listener {
     this.#remember(request);
     if (this.#counting) this.#count(request);
     const result = this.#fetch(request, server);
+    if (this.#unix !== undefined) this.#followOnUnix(request, result);
     if (result instanceof Promise) {
       return mayHaveBody(request)
         ? result.then((response) => this.#answer(request, response))
@@ -152,7 +154,14 @@ class BunListener implements Listener {
     this.#seen = this.#seen.filter((seen) => this.#isOpen(seen));
   }
 
+  /** `requestIP` knows none on a Unix socket: there, a handler's end counts. */
+  #followOnUnix(request: Request, result: unknown): void {
+    const over = () => void this.#settled.add(request);
+    Promise.resolve(result).then(over, over);
+  }
+
   #isOpen({ request }: Pick<Seen, "request">): boolean {
+    if (this.#unix !== undefined) return !this.#settled.has(request);
     return this.#server.requestIP(request) !== null;
   }
 

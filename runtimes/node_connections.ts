@@ -10,7 +10,7 @@ import {
   type Http2SecureServer,
   type Http2ServerRequest,
 } from "node:http2";
-import { Socket } from "node:net";
+import { Server as NetServer, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { quietTurns } from "./accept_queue.ts";
 import { Sessions } from "./node_http2.ts";
@@ -93,8 +93,6 @@ export class Connections {
     if (limits.connections < Infinity) {
       server.maxConnections = limits.connections;
     }
-    // close() would sweep "idle" connections by its own wrong measure.
-    server.closeIdleConnections = () => {};
     if (tls) {
       const secure = server as unknown as Http2SecureServer;
       this.#sessions = new Sessions(secure, limits);
@@ -162,9 +160,7 @@ export class Connections {
       () => this.#accepted,
       () => new Promise((resolve) => setImmediate(resolve)),
     );
-    const closed = new Promise<void>((resolve) =>
-      this.server.close(() => resolve())
-    );
+    const closed = this.#stopListening();
     stopped();
     const socketsClosed = closeSockets();
     this.#closing = true;
@@ -199,13 +195,24 @@ export class Connections {
   }
 
   cut(): Promise<void> {
-    this.server.close();
+    void this.#stopListening();
     this.#sessions?.cut();
     for (const { socket } of this.#all) socket.destroy();
     for (const socket of this.#handshaking.values()) socket.destroy();
     for (const socket of this.#upgraded) socket.destroy();
     this.#timers.forEach(clearTimeout);
     return Promise.resolve();
+  }
+
+  /**
+   * With net's own `close`, which only closes the listener and waits: http's
+   * sweeps "idle" connections by its wrong measure and checks timeouts no more,
+   * and that of http2 on Node 24 ends every session in the same instant.
+   */
+  #stopListening(): Promise<void> {
+    return new Promise((resolve) =>
+      NetServer.prototype.close.call(this.server, () => resolve())
+    );
   }
 
   #handshake(socket: Socket): void {
