@@ -1,13 +1,22 @@
 import { Hono } from "hono";
-import { streamSSE } from "hono/streaming";
-import { health, type ShutdownController } from "./server/mod.ts";
+import {
+  bodyLimit,
+  eventStream,
+  health,
+  type ShutdownController,
+} from "./server/mod.ts";
 
+/** The bytes of a request body. */
+const BODY_LIMIT = 1_048_576;
 /** The longest that `/slow` can be asked to take. */
 const SLOWEST_MS = 60_000;
 
 /** The app: its middleware and its routes. */
 export function createApp(shutdown: ShutdownController): Hono {
   const app = new Hono();
+
+  // A route that takes more says so by a limit of its own.
+  app.on(["POST", "PUT", "PATCH", "DELETE"], "*", bodyLimit(BODY_LIMIT));
 
   // /livez and /readyz, for whoever watches over the process.
   app.route("/", health(shutdown));
@@ -23,28 +32,21 @@ export function createApp(shutdown: ShutdownController): Hono {
     return c.text(`That took ${ms} ms.\n`);
   });
 
-  // A handler that would never end by itself listens to `shutdown.signal`.
-  app.get("/events", (c) =>
-    streamSSE(c, async (stream) => {
-      const over = new AbortController();
-      const end = () => over.abort();
-      stream.onAbort(end); // the client has left
-      shutdown.signal.addEventListener("abort", end); // we are leaving
-      if (shutdown.signal.aborted) end();
-
-      while (!over.signal.aborted) {
-        await stream.writeSSE({
-          event: "tick",
-          data: new Date().toISOString(),
-        });
-        await pause(1000, over.signal);
-      }
-      shutdown.signal.removeEventListener("abort", end);
-
-      if (!stream.aborted) {
-        await stream.writeSSE({ event: "end", data: "shutting down" });
-      }
-    }));
+  // A handler that would never end by itself listens to `shutdown.signal`; for
+  // an event stream, `eventStream` does it.
+  app.get(
+    "/events",
+    (c) =>
+      eventStream(c, shutdown.signal, async (stream, over) => {
+        while (!over.aborted) {
+          await stream.writeSSE({
+            event: "tick",
+            data: new Date().toISOString(),
+          });
+          await pause(1000, over);
+        }
+      }),
+  );
 
   return app;
 }

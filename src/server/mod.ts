@@ -8,6 +8,8 @@ import type { ShutdownController, ShutdownReport } from "./shutdown.ts";
 
 export type { Limits, Tls } from "../../runtimes/runtime.ts";
 export { getConnInfo, upgradeWebSocket } from "#runtime";
+export { bodyLimit } from "./body_limit.ts";
+export { eventStream, type EventStreamOptions } from "./event_stream.ts";
 export { health } from "./health.ts";
 export { jsonLog, type Log, type LogEntry } from "./log.ts";
 export { defaultLimits, type ServeOptions, type Server } from "./serve.ts";
