@@ -228,9 +228,11 @@ export class Connections {
    * quiet stream are the app's own affair.
    */
   #timeout(socket: Socket): void {
-    const connection = (socket as Tracked)[kConnection];
+    // HTTP/2 tells of its sessions here; they have a clock of their own.
+    const connection = (socket as Partial<Tracked>)[kConnection];
+    if (!connection) return;
     const stalled = socket.writableLength > 0;
-    if (stalled || !connection || isIdle(connection)) socket.destroy();
+    if (stalled || isIdle(connection)) socket.destroy();
     else socket.setTimeout(this.#limits.writeTimeout);
   }
 

@@ -33,7 +33,8 @@ export class Sessions {
       const session = { http2, streams: 0, lastUsed: Date.now() };
       this.#all.set(http2, session);
       http2.on("close", () => this.#all.delete(http2));
-      http2.setTimeout(idleTimeout, () => {
+      http2.setTimeout(idleTimeout);
+      http2.on("timeout", () => {
         if (session.streams === 0) http2.close();
       });
       if (this.#closing) retire(session, 0);
