@@ -2,8 +2,9 @@
  * An HTTP/1.1 client that hides nothing: it writes what it is told, byte by
  * byte if need be, and reports exactly what arrived and how the end came.
  */
-import * as net from "node:net";
+import type * as net from "node:net";
 import { Buffer } from "node:buffer";
+import { dial } from "./dial.ts";
 
 export interface RawResponse {
   status: number;
@@ -74,16 +75,14 @@ export class RawClient {
   #asked = 0;
   #watchers = new Set<() => void>();
 
+  static async connect(port: number, host = "127.0.0.1"): Promise<RawClient> {
+    const name = host.includes(":") ? `[${host}]` : host;
+    return await RawClient.dial(`http://${name}:${port}`);
+  }
+
   /** Rejects with the system's error (its `code` says which). */
-  static connect(port: number, host = "127.0.0.1"): Promise<RawClient> {
-    return new Promise((resolve, reject) => {
-      const socket = net.connect({ port, host, noDelay: true });
-      socket.once("error", reject);
-      socket.once("connect", () => {
-        socket.off("error", reject);
-        resolve(new RawClient(socket));
-      });
-    });
+  static async dial(url: string): Promise<RawClient> {
+    return new RawClient(await dial(url));
   }
 
   private constructor(socket: net.Socket) {
