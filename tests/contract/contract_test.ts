@@ -19,11 +19,14 @@ import {
   delay,
   ended,
   endedClean,
+  failsToStart,
   isDeno,
   isNode,
   postHead,
+  retiring,
   saysClose,
   sendInPieces,
+  stopsAtOnce,
 } from "./expect.ts";
 import { Terminal } from "./pty.ts";
 import {
@@ -48,14 +51,6 @@ import {
   startFixture,
 } from "./server_process.ts";
 
-/**
- * From this line of the log on every response says `Connection: close`. Node
- * can close its listener alone; Deno and Bun say it before they stop.
- */
-const retiring = isNode ? "listener closed" : "shutdown began";
-const stopsAtOnce = "its stop closes the listener and idle connections " +
-  "together; it says Connection: close for the last 100 ms before that";
-
 clause(
   "S1",
   "the log line carries a URL that works, and a socket that cannot be had is one sentence and exit 1",
@@ -76,26 +71,6 @@ clause(
         await endedClean(server);
       });
     }
-
-    const failsToStart = async (
-      env: Record<string, string | number>,
-      expected: RegExp,
-      prefix: string[] = [],
-    ) => {
-      const server = new ServerProcess([
-        ...prefix,
-        ...await commandFor(fixture, env),
-      ], { env: { HOOKS: "db:ok", ...env } });
-      const { json } = await server.logged("start-up failed");
-      const { report } = await ended(server, 1);
-      assertMatch(String(json?.error), expected);
-      assertMatch(String(json?.error), /^[^\n]+\.$/, "one sentence");
-      assertEquals(json?.stack, undefined, "a sentence, not a stack");
-      assertEquals(report.outcome, "failed");
-      assertEquals(report.hooks.map(({ name }) => name), ["db"]);
-      assertEquals(server.printed("hook done").length, 1);
-      assertEquals(server.printed("listening").length, 0);
-    };
 
     await step("port taken", async () => {
       const other = net.createServer();

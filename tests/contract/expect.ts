@@ -2,14 +2,17 @@
  * What the tests of the contract expect of a server and its end, in the words
  * that they share.
  */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { RawClient, type RawResponse } from "./raw_client.ts";
 import {
+  commandFor,
+  type Env,
   type Exit,
+  fixture,
   type Process,
   type Report,
   runtime,
-  type ServerProcess,
+  ServerProcess,
   startFixture,
 } from "./server_process.ts";
 
@@ -18,6 +21,15 @@ export const delay = (ms: number) =>
 
 export const isNode = runtime === "node";
 export const isDeno = runtime === "deno";
+
+/**
+ * From this line of the log on every response says `Connection: close`. Node
+ * can close its listener alone; Deno and Bun say it before they stop.
+ */
+export const retiring = isNode ? "listener closed" : "shutdown began";
+export const stopsAtOnce =
+  "its stop closes the listener and idle connections " +
+  "together; it says Connection: close for the last 100 ms before that";
 
 /** The process ended by itself with this code, silent on stderr. */
 export async function ended(
@@ -39,6 +51,27 @@ export async function endedClean(server: Process) {
   assertEquals(report.requests.cut, []);
   assertEquals(report.errors, []);
   return result;
+}
+
+/** It says in one sentence why it cannot start, and closes what it opened. */
+export async function failsToStart(
+  env: Env,
+  expected: RegExp,
+  prefix: string[] = [],
+): Promise<void> {
+  const command = [...prefix, ...await commandFor(fixture, env)];
+  const server = new ServerProcess(command, {
+    env: { HOOKS: "db:ok", ...env },
+  });
+  const { json } = await server.logged("start-up failed");
+  const { report } = await ended(server, 1);
+  assertMatch(String(json?.error), expected);
+  assertMatch(String(json?.error), /^[^\n]+\.$/, "one sentence");
+  assertEquals(json?.stack, undefined, "a sentence, not a stack");
+  assertEquals(report.outcome, "failed");
+  assertEquals(report.hooks.map(({ name }) => name), ["db"]);
+  assertEquals(server.printed("hook done").length, 1);
+  assertEquals(server.printed("listening").length, 0);
 }
 
 export function assertWithin(ms: number, limit: number, what: string): void {
@@ -101,7 +134,7 @@ export async function completes(
   }: {
     handling?: object;
     check: (response: RawResponse) => void;
-    env?: Record<string, string | number>;
+    env?: Env;
     limit?: number;
     /** The client leaves as soon as it has its answer. */
     leaves?: boolean;

@@ -23,6 +23,7 @@ import { type Context, Hono } from "hono";
 import { streamSSE } from "hono/streaming";
 import * as runtime from "#runtime";
 import {
+  eventStream,
   getConnInfo,
   health,
   run,
@@ -162,6 +163,15 @@ app.get("/events", (c) =>
     await aborted(shutdown.signal);
     await stream.writeSSE({ event: "bye", data: "the server is leaving" });
   }));
+
+app.get(
+  "/stream",
+  (c) =>
+    eventStream(c, shutdown.signal, async (stream, over) => {
+      await stream.writeSSE({ event: "hello", data: "1" });
+      await aborted(over);
+    }, { heartbeat: query(c, "heartbeat", 15_000) }),
+);
 
 const count = async (c: Context) =>
   c.text(String((await c.req.arrayBuffer()).byteLength));

@@ -42,12 +42,15 @@ export function requestBytes(
   return Buffer.concat([Buffer.from(head), bytes]);
 }
 
-export function text(response: RawResponse): string {
+export function text(response: { chunks: Uint8Array[] }): string {
   return Buffer.concat(response.chunks).toString();
 }
 
 /** The response is whole, and its bytes are the fixture's pattern. */
-export function isPattern(response: RawResponse, length: number): boolean {
+export function isPattern(
+  response: { chunks: Uint8Array[]; whole: boolean },
+  length: number,
+): boolean {
   let i = 0;
   for (const chunk of response.chunks) {
     for (let k = 0; k < chunk.length; k++, i++) {
@@ -81,8 +84,8 @@ export class RawClient {
   }
 
   /** Rejects with the system's error (its `code` says which). */
-  static async dial(url: string): Promise<RawClient> {
-    return new RawClient(await dial(url));
+  static async dial(url: string, protocol?: string): Promise<RawClient> {
+    return new RawClient(await dial(url, protocol));
   }
 
   private constructor(socket: net.Socket) {
