@@ -33,7 +33,6 @@ import {
   executable,
   runtime,
   scratchFolder,
-  ServerProcess,
   startFixture,
 } from "./server_process.ts";
 
@@ -343,4 +342,232 @@ function ask(client: http2.ClientHttp2Session, path: string): Promise<Answer> {
     request.on("error", reject);
     request.end();
   });
+}
+
+let unixSockets = 0;
+
+/** A path of its own, so that no test meets another's file. */
+function freshPath(): string {
+  return path.join(scratchFolder(), `lastcall-${++unixSockets}.sock`);
+}
+
+clause(
+  "N1",
+  "a Unix socket: a stale file is replaced, a live or foreign one left alone, and none stays behind",
+  async ({ step, note }) => {
+    await step("it serves, drains, and takes its file away", async () => {
+      const UNIX = freshPath();
+      await completes((client) => client.get("/slow?ms=600"), {
+        env: { UNIX },
+        check(response) {
+          assertEquals(text(response), "slow but whole");
+          assert(saysClose(response), "the response does not say close");
+        },
+      });
+      assert(!fs.existsSync(UNIX), "the file stays");
+    });
+
+    await step("an upload still arriving, a stream, a WebSocket", async () => {
+      const server = await startFixture({ UNIX: freshPath() });
+      assertMatch(server.url, /^unix:\//);
+      const [upload, drip] = [await server.connect(), await server.connect()];
+      await upload.write(postHead("/upload", 10) + "12345");
+      await server.event("handling", { path: "/upload" });
+      const drops = drip.get("/drip?n=6&ms=80");
+      await server.event("handling", { path: "/drip" });
+      const socket = await RawWebSocket.connect(server.url, "/ws");
+      await socket.message("welcome");
+      server.signal("SIGTERM");
+      await server.logged("shutdown began");
+      await delay(300);
+      await upload.write("67890");
+      assertEquals(text(await upload.response()), "10");
+      assertEquals(text(await drops).match(/drop/g)?.length, 6);
+      assertEquals((await socket.closed).code, 1001);
+      await endedClean(server);
+    });
+
+    await step("a file that a killed process left is replaced", async () => {
+      const UNIX = freshPath();
+      const killed = await startFixture({ UNIX });
+      killed.kill();
+      await killed.exited;
+      assert(fs.existsSync(UNIX), "there is nothing to replace");
+      const server = await startFixture({ UNIX });
+      const client = await server.connect();
+      assertEquals(text(await client.get("/")), "hello");
+      client.leave();
+      server.signal("SIGTERM");
+      await endedClean(server);
+      assert(!fs.existsSync(UNIX), "the file stays");
+    });
+
+    await step("a live one stays another's (S1)", async () => {
+      const UNIX = freshPath();
+      const first = await startFixture({ UNIX });
+      await failsToStart({ UNIX }, new RegExp(`listening on .+ ${UNIX};`));
+      const client = await first.connect();
+      assertEquals(text(await client.get("/")), "hello");
+      client.leave();
+      first.signal("SIGTERM");
+      await endedClean(first);
+    });
+
+    await step("what is no socket is left alone (S1)", async () => {
+      const [file, folder] = [freshPath(), freshPath()];
+      fs.writeFileSync(file, "precious");
+      fs.mkdirSync(folder);
+      await failsToStart({ UNIX: file }, new RegExp(`${file}: .+ no socket`));
+      await failsToStart({ UNIX: folder }, /no socket/);
+      assertEquals(fs.readFileSync(file, "utf8"), "precious");
+      assert(fs.statSync(folder).isDirectory(), "the folder is gone");
+    });
+
+    await step("a folder that is not there (S1)", async () => {
+      await failsToStart({ UNIX: freshPath() + "/x.sock" }, /x\.sock/);
+    });
+
+    const stuck = async (route: string, env: Env, force = false) => {
+      const UNIX = freshPath();
+      const server = await startFixture({ UNIX, ...env });
+      const [busy, done] = [await server.connect(), await server.connect()];
+      await done.get("/slow?ms=10"); // not to be blamed later
+      void busy.send("GET", `${route}?token=secret`);
+      await server.event("handling", { path: route });
+      server.signal("SIGTERM");
+      if (force) {
+        await delay(600);
+        server.signal("SIGTERM");
+      }
+      const { exit, report } = await ended(server, 1);
+      assertWithin(exit.msSinceSignal, 1500, "the end");
+      assertEquals(report.outcome, force ? "forced" : "timeout");
+      assert(!fs.existsSync(UNIX), "the file stays");
+      await busy.closed;
+      return report.requests.cut.map(({ method, path }) => `${method} ${path}`);
+    };
+    await step("at the deadline who is stuck is named", async () => {
+      const env = { DRAIN_TIMEOUT_MS: 700 };
+      assertEquals(await stuck("/never", env), ["GET /never"]);
+      const named = await stuck("/endless", env);
+      if (runtime === "bun") {
+        note("at the deadline it cannot name a stream that does not end");
+        assertEquals(named, []);
+      } else assertEquals(named, ["GET /endless"]);
+    });
+    await step("after a force the file is gone, too", async () => {
+      const env = { DRAIN_TIMEOUT_MS: 20_000 };
+      assertEquals(await stuck("/never", env, true), ["GET /never"]);
+    });
+  },
+);
+
+const RESTARTS = 10;
+const CLIENTS = 20;
+
+clause(
+  "N2",
+  "reusePort: a new process takes over while the old one drains, and no request on a kept connection is lost",
+  async ({ step, note, measured }) => {
+    const version = spawnSync(executable, ["--version"]).stdout.toString();
+    if (isNode && /^v(20|21|22\.([0-9]|1[01])\.)/.test(version)) {
+      note("reusePort needs Node 22.12; without it, it refuses");
+      await failsToStart({ REUSE_PORT: 1 }, /needs Node 22\.12 or later/);
+      return;
+    }
+
+    await step("without it, the port is taken (S1)", async () => {
+      const first = await startFixture({ REUSE_PORT: 1 });
+      await failsToStart({ PORT: first.port }, /in use/);
+      first.signal("SIGTERM");
+      await endedClean(first);
+    });
+
+    await step(`${RESTARTS} restarts under load`, async () => {
+      let server = await startFixture({ REUSE_PORT: 1 });
+      const { url, port } = server;
+      const load = new Load(url);
+      const clients = Array.from({ length: CLIENTS }, () => load.run());
+      for (let n = 0; n < RESTARTS; n++) {
+        const next = await startFixture({ REUSE_PORT: 1, PORT: port });
+        await load.answers(CLIENTS);
+        server.signal("SIGTERM");
+        await endedClean(server);
+        server = next;
+      }
+      await load.answers(CLIENTS);
+      load.stop();
+      await Promise.all(clients);
+      server.signal("SIGTERM");
+      await endedClean(server);
+      measured(
+        `${load.answered} requests, ${RESTARTS} restarts: ` +
+          `${load.lost} lost on kept connections, ` +
+          `${load.turnedAway} new connections that nobody took`,
+      );
+      assertEquals(load.lost, 0, "requests lost on kept connections");
+    });
+  },
+);
+
+/** Clients that send one request after the other, each on a kept connection. */
+class Load {
+  answered = 0;
+  /** Sent on a connection that had been answered on before, and not answered. */
+  lost = 0;
+  /** Connections that ended before their first answer: the accept queue's. */
+  turnedAway = 0;
+  #stopped = false;
+  #watchers: { at: number; resolve: () => void }[] = [];
+
+  constructor(private readonly url: string) {}
+
+  async run(): Promise<void> {
+    while (!this.#stopped) {
+      let client: RawClient;
+      try {
+        client = await RawClient.dial(this.url);
+      } catch {
+        this.turnedAway++;
+        continue;
+      }
+      await this.#use(client);
+      client.leave();
+    }
+  }
+
+  /** Resolves after that many more answers. */
+  answers(count: number): Promise<void> {
+    const at = this.answered + count;
+    return new Promise((resolve) => this.#watchers.push({ at, resolve }));
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  async #use(client: RawClient): Promise<void> {
+    for (let first = true; !this.#stopped && !client.ending; first = false) {
+      try {
+        const response = await client.get(first ? "/" : "/slow?ms=3");
+        assertEquals(response.status, 200);
+        this.#count();
+        if (saysClose(response)) return;
+      } catch (error) {
+        if (!(error instanceof Cut)) throw error;
+        if (first) this.turnedAway++;
+        else this.lost++;
+        return;
+      }
+    }
+  }
+
+  #count(): void {
+    this.answered++;
+    this.#watchers = this.#watchers.filter(({ at, resolve }) => {
+      if (this.answered < at) return true;
+      resolve();
+      return false;
+    });
+  }
 }
