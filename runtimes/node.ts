@@ -2,6 +2,7 @@ import {
   createAdaptorServer,
   type WebSocketServerLike,
 } from "@hono/node-server";
+import { setMaxListeners } from "node:events";
 import type { createServer, RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import process from "node:process";
@@ -33,7 +34,10 @@ export async function listen(
   opened: (socket: Socket) => () => void,
 ): Promise<Listener> {
   if (reusePort && !canReusePort()) {
-    throw new ListenError("other", "reusePort needs Node 22.12 or later");
+    throw new ListenError(
+      "other",
+      `reusePort needs Node 22.12 or later, and this is ${version}`,
+    );
   }
   if (unix !== undefined) await removeStaleSocket(unix);
   const connections = new Connections(limits, tls && await readTls(tls));
@@ -77,6 +81,11 @@ export async function listen(
     close: (closing) => connections.close(closing),
     cut: () => connections.cut(),
   };
+}
+
+/** Node 20 warns of a leak on stderr when the eleventh event stream opens. */
+export function expectManyListeners(signal: AbortSignal): void {
+  setMaxListeners(0, signal);
 }
 
 function canReusePort(): boolean {

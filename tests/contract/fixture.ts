@@ -20,9 +20,11 @@
  */
 import process from "node:process";
 import { type Context, Hono } from "hono";
+import { html } from "hono/html";
 import { streamSSE } from "hono/streaming";
 import * as runtime from "#runtime";
 import {
+  eventStream,
   getConnInfo,
   health,
   run,
@@ -162,6 +164,47 @@ app.get("/events", (c) =>
     await aborted(shutdown.signal);
     await stream.writeSSE({ event: "bye", data: "the server is leaving" });
   }));
+
+app.get(
+  "/stream",
+  (c) =>
+    eventStream(c, shutdown.signal, async (stream, over) => {
+      await stream.writeSSE({ event: "hello", data: "1" });
+      await aborted(over);
+    }, { heartbeat: query(c, "heartbeat", 15_000) }),
+);
+
+/** A browser's view: reports to `to` what becomes of its two connections. */
+app.get("/page", (c) =>
+  c.html(html`
+    <!doctype html>
+    <title>lastcall</title>
+    <script>
+        const report = (what) =>
+          fetch("${c.req.query("to")}", {
+            method: "POST",
+            mode: "no-cors",
+            body: JSON.stringify(what),
+          });
+        const connect = () => {
+          const socket = new WebSocket("ws://" + location.host + "/ws");
+          let opened = false;
+          socket.onopen = () => {
+            opened = true;
+            report({ what: "socket opened" });
+          };
+          socket.onclose = ({ code, reason, wasClean }) => {
+            if (opened) report({ what: "socket closed", code, reason, wasClean });
+            setTimeout(connect, 100);
+          };
+        };
+        connect();
+        const events = new EventSource("/stream");
+        for (const type of ["hello", "shutdown"]) {
+          events.addEventListener(type, ({ data }) => report({ what: type, data }));
+        }
+      </script>
+  `));
 
 const count = async (c: Context) =>
   c.text(String((await c.req.arrayBuffer()).byteLength));
