@@ -6,7 +6,7 @@ import {
   mayHaveBody,
   sayClose,
 } from "./last_moments.ts";
-import { exitAfter } from "./node_process.ts";
+import { eventLoopDelayBeyond, exitAfter } from "./node_process.ts";
 import {
   type Closing,
   type FetchHandler,
@@ -19,7 +19,14 @@ import {
 } from "./runtime.ts";
 
 export { getConnInfo, upgradeWebSocket } from "hono/bun";
-export { env, onSignal, onUncaught } from "./node_process.ts";
+export {
+  args,
+  env,
+  hasColors,
+  isTerminal,
+  onSignal,
+  onUncaught,
+} from "./node_process.ts";
 
 export const name = "bun";
 export const version = Bun.version;
@@ -271,3 +278,5 @@ function failureOf(error: unknown): ListenFailure {
 // Only end() waits here: write("", done) is done at once.
 export const exit = (code: number) =>
   exitAfter((stream, done) => stream.end(done), code);
+
+export const eventLoopDelay = () => eventLoopDelayBeyond(0);

@@ -22,9 +22,19 @@ export const name = "deno";
 export const version = Deno.version.deno;
 export const oldest = "2.9.0";
 
+export const isTerminal = Deno.stdout.isTerminal();
+export const hasColors = isTerminal && !Deno.noColor;
+
 export function env(name: string): string | undefined {
   return Deno.env.get(name);
 }
+
+export function args(): string[] {
+  return Deno.args;
+}
+
+/** Its node:perf_hooks answers, in numbers that fit no unit. */
+export function eventLoopDelay(): undefined {}
 
 // deno-lint-ignore require-await
 export async function listen(

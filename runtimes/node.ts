@@ -13,7 +13,7 @@ import { type AddressInfo, Socket } from "node:net";
 import process from "node:process";
 import { type WebSocket, WebSocketServer } from "ws";
 import { quietTurns } from "./accept_queue.ts";
-import { exitAfter } from "./node_process.ts";
+import { eventLoopDelayBeyond, exitAfter, LOOK } from "./node_process.ts";
 import {
   type Closing,
   type FetchHandler,
@@ -26,7 +26,14 @@ import {
 
 export { upgradeWebSocket } from "@hono/node-server";
 export { getConnInfo } from "@hono/node-server/conninfo";
-export { env, onSignal, onUncaught } from "./node_process.ts";
+export {
+  args,
+  env,
+  hasColors,
+  isTerminal,
+  onSignal,
+  onUncaught,
+} from "./node_process.ts";
 
 export const name = "node";
 export const version = process.versions.node;
@@ -336,3 +343,6 @@ function failureOf(error: NodeJS.ErrnoException): ListenFailure {
 // Not end(): it would also end what a wrapper of ours still has to say.
 export const exit = (code: number) =>
   exitAfter((stream, done) => stream.write("", () => done()), code);
+
+// Node counts the time between two looks, Bun what exceeds it.
+export const eventLoopDelay = () => eventLoopDelayBeyond(LOOK);

@@ -1,16 +1,50 @@
-import { Hono } from "hono";
+import { Hono, type MiddlewareHandler } from "hono";
+import { cors } from "hono/cors";
+import { methodNotAllowed } from "hono/method-not-allowed";
+import { requestId, type RequestIdVariables } from "hono/request-id";
+import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
-import { health, type ShutdownController } from "./server/mod.ts";
+import { timeout } from "hono/timeout";
+import type { Config } from "./config.ts";
+import type { Metrics } from "./metrics.ts";
+import { answerError, answerMethod, answerNotFound } from "./problem.ts";
+import { logRequest, observeRequests } from "./requests.ts";
+import { type Checks, health, type ShutdownController } from "./server/mod.ts";
 
 /** The longest that `/slow` can be asked to take. */
 const SLOWEST_MS = 60_000;
 
-/** The app: its middleware and its routes. */
-export function createApp(shutdown: ShutdownController): Hono {
-  const app = new Hono();
+export interface AppOptions {
+  config: Pick<Config, "corsOrigins" | "requestTimeout" | "tls">;
+  shutdown: ShutdownController;
+  checks: Checks;
+  metrics: Metrics;
+}
 
-  // /livez and /readyz, for whoever watches over the process.
-  app.route("/", health(shutdown));
+type App = Hono<{ Variables: RequestIdVariables }>;
+
+/** The app: its middleware and its routes. */
+export function createApp(
+  { config, shutdown, checks, metrics }: AppOptions,
+): App {
+  const app: App = new Hono();
+  app.onError(answerError);
+  app.notFound(answerNotFound);
+
+  // /livez and /readyz, for whoever watches over the process. Before all
+  // middleware, so that their being asked every second is not in the log.
+  app.route("/", health(shutdown, { checks }));
+
+  app.use(requestId());
+  app.use(observeRequests(logRequest, metrics.count));
+  app.use(secureHeaders({
+    // Only who ends TLS knows that there is no way back to plain HTTP.
+    strictTransportSecurity: config.tls ? "max-age=15552000" : false,
+  }));
+  if (config.corsOrigins.length > 0) app.use(allowOrigins(config.corsOrigins));
+  app.use(methodNotAllowed({ app, onMethodNotAllowed: answerMethod }));
+  // Until the answer begins: an event stream may go on for as long as it likes.
+  if (config.requestTimeout > 0) app.use(timeout(config.requestTimeout));
 
   app.get("/", (c) => c.text("Hello from lastcall!\n"));
 
@@ -47,6 +81,18 @@ export function createApp(shutdown: ShutdownController): Hono {
     }));
 
   return app;
+}
+
+function allowOrigins(origins: string[]): MiddlewareHandler {
+  const allow = cors({
+    origin: origins.includes("*") ? "*" : origins,
+    exposeHeaders: ["X-Request-Id"],
+  });
+  // It answers every OPTIONS, and those that are no preflight want an Allow.
+  return (c, next) =>
+    c.req.method === "OPTIONS" && !c.req.header("Access-Control-Request-Method")
+      ? next()
+      : allow(c, next);
 }
 
 /** Resolves after `ms`, or as soon as `signal` aborts. */

@@ -7,7 +7,12 @@ import { serve as serveOn, type ServeOptions, type Server } from "./serve.ts";
 import type { ShutdownController, ShutdownReport } from "./shutdown.ts";
 
 export { getConnInfo, upgradeWebSocket } from "#runtime";
-export { health } from "./health.ts";
+export {
+  type CheckResult,
+  Checks,
+  health,
+  type HealthOptions,
+} from "./health.ts";
 export { jsonLog, type Log, type LogEntry } from "./log.ts";
 export type { ServeOptions, Server } from "./serve.ts";
 export {

@@ -1,0 +1,112 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import {
+  configureSync,
+  getAnsiColorFormatter,
+  getLogger,
+  getTextFormatter,
+  type LogRecord,
+  type TextFormatter,
+} from "@logtape/logtape";
+import type { Log, LogEntry } from "./server/mod.ts";
+
+export interface LoggingOptions {
+  level: LogEntry["level"];
+  /** Lines for people; otherwise JSON, for collectors. */
+  pretty: boolean;
+  colors: boolean;
+  /** Where a line goes. */
+  print?: (line: string) => void;
+}
+
+/**
+ * Sets LogTape up, for `getLogger("orders").info("order placed", { id })`
+ * anywhere, and returns the engine's way into the same log.
+ */
+export function openLog(
+  { level, pretty, colors, print = console.log }: LoggingOptions,
+): Log {
+  const format = !pretty ? json : colors ? coloured : plain;
+  const lowestLevel = level === "warn" ? "warning" : level;
+  configureSync({
+    reset: true,
+    // What is logged while a request is served carries its id.
+    contextLocalStorage: new AsyncLocalStorage(),
+    sinks: { stdout: (record) => print(format(record)) },
+    loggers: [
+      { category: [], sinks: ["stdout"], lowestLevel },
+      { category: ["logtape", "meta"], lowestLevel: "warning" },
+    ],
+  });
+  const server = getLogger("server");
+  return ({ level, message, ...fields }) =>
+    server[level](message.replaceAll("{", "{{").replaceAll("}", "}}"), fields);
+}
+
+/** The line of the engine's own `jsonLog`, and who wrote it. */
+function json({ timestamp, level, category, message, properties }: LogRecord) {
+  const head = {
+    time: new Date(timestamp).toISOString(),
+    level: level === "warning" ? "warn" : level,
+    logger: category.join("."),
+    message: message.join(""),
+  };
+  // The head comes first, and no field of the same name may replace it.
+  return stringify({ ...head, ...properties, ...head });
+}
+
+const plain = forPeople(getTextFormatter);
+const coloured = forPeople(getAnsiColorFormatter);
+
+function forPeople(formatter: typeof getTextFormatter): TextFormatter {
+  const format = formatter({
+    timestamp: "time",
+    timeZone: null,
+    level: "FULL",
+    value: "bare",
+    sanitize: { sgr: "escape", newlines: "escape" },
+    format: ({ timestamp, level, message, record: { properties } }) => {
+      const { stack, ...fields } = properties;
+      const rest = Object.entries(fields)
+        .filter(([, value]) => value !== undefined)
+        .map(([name, value]) =>
+          ` ${stringify(name, true)}=${stringify(value, true)}`
+        );
+      return `${timestamp} ${level.padEnd(5)} ${message}${rest.join("")}` +
+        (typeof stack === "string" ? `\n${indented(stack)}` : "");
+    },
+  });
+  return (record) => format(record).trimEnd();
+}
+
+/** A value on one line, and nothing in it that a terminal would obey. */
+function stringify(value: unknown, bare = false): string {
+  if (bare && typeof value === "string" && /^[\w.:/@+-]+$/.test(value)) {
+    return value;
+  }
+  let text: string;
+  try {
+    text = JSON.stringify(value, writable) ?? String(value);
+  } catch {
+    text = JSON.stringify(String(value)); // it holds itself
+  }
+  return text.replace(
+    UNSEEN,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+/** What JSON leaves as it is, and a terminal or an editor does not: C1, bidi. */
+const UNSEEN = /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;
+
+function writable(_: string, value: unknown): unknown {
+  if (typeof value === "bigint") return String(value);
+  if (!(value instanceof Error)) return value;
+  const { name, message, stack, cause } = value;
+  return { name, message, stack, cause };
+}
+
+function indented(stack: string): string {
+  return stack.split("\n").map((line) =>
+    `    ${JSON.stringify(line.trim()).slice(1, -1)}`
+  ).join("\n");
+}
