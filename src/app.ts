@@ -21,7 +21,7 @@ export interface AppOptions {
   metrics: Metrics;
 }
 
-type App = Hono<{ Variables: RequestIdVariables }>;
+export type App = Hono<{ Variables: RequestIdVariables }>;
 
 /** The app: its middleware and its routes. */
 export function createApp(

@@ -75,20 +75,30 @@ function forPeople(formatter: typeof getTextFormatter): TextFormatter {
         (typeof stack === "string" ? `\n${indented(stack)}` : "");
     },
   });
-  return (record) => format(record).trimEnd();
+  return (record) => seen(format(record).trimEnd());
 }
 
-/** A value on one line, and nothing in it that a terminal would obey. */
+/** A value on one line; a bare word without quotes, for people. */
 function stringify(value: unknown, bare = false): string {
   if (bare && typeof value === "string" && /^[\w.:/@+-]+$/.test(value)) {
     return value;
   }
-  let text: string;
   try {
-    text = JSON.stringify(value, writable) ?? String(value);
+    return seen(JSON.stringify(value, writable) ?? String(value));
   } catch {
-    text = JSON.stringify(String(value)); // it holds itself
+    // Something in it holds itself: the fields that do not are written.
+    return seen(JSON.stringify(value, (key, part) => {
+      if (key === "") return part;
+      try {
+        return JSON.parse(JSON.stringify(part, writable) ?? "null");
+      } catch {
+        return String(part);
+      }
+    }));
   }
+}
+
+function seen(text: string): string {
   return text.replace(
     UNSEEN,
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,

@@ -183,6 +183,11 @@ async function bundle(files) {
     platform: "node",
     format: "esm",
     target: "node20",
+    // As in build.js: ws is CommonJS.
+    banner: {
+      js: 'import { createRequire } from "node:module";' +
+        "const require = createRequire(import.meta.url);",
+    },
     // They work as packages from node_modules, and esbuild as nothing else.
     external: ["esbuild", "typescript"],
     sourcemap: "inline",
