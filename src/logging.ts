@@ -18,28 +18,66 @@ export interface LoggingOptions {
   print?: (line: string) => void;
 }
 
+export interface OpenLog {
+  /** The engine's way into the same log. */
+  log: Log;
+  /** Writes the access lines that wait; every other line does so too. */
+  flush: () => void;
+}
+
+/** How long an access line may wait for others, in milliseconds. */
+const PATIENCE = 50;
+
 /**
  * Sets LogTape up, for `getLogger("orders").info("order placed", { id })`
- * anywhere, and returns the engine's way into the same log.
+ * anywhere.
  */
 export function openLog(
   { level, pretty, colors, print = console.log }: LoggingOptions,
-): Log {
+): OpenLog {
   const format = !pretty ? json : colors ? coloured : plain;
   const lowestLevel = level === "warn" ? "warning" : level;
+  // A write for each request would cost more than the request; so access lines
+  // go out together, and before any other line. The report flushes the last.
+  let waiting: string[] = [];
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const flush = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    if (waiting.length === 0) return;
+    const lines = waiting;
+    waiting = [];
+    print(lines.join("\n"));
+  };
   configureSync({
     reset: true,
     // What is logged while a request is served carries its id.
     contextLocalStorage: new AsyncLocalStorage(),
-    sinks: { stdout: (record) => print(format(record)) },
+    sinks: {
+      stdout: (record) => {
+        flush();
+        print(format(record));
+      },
+      together: (record) => {
+        waiting.push(format(record));
+        timer ??= setTimeout(flush, PATIENCE);
+      },
+    },
     loggers: [
       { category: [], sinks: ["stdout"], lowestLevel },
+      {
+        category: "access",
+        sinks: ["together"],
+        parentSinks: "override",
+        lowestLevel,
+      },
       { category: ["logtape", "meta"], lowestLevel: "warning" },
     ],
   });
   const server = getLogger("server");
-  return ({ level, message, ...fields }) =>
+  const log: Log = ({ level, message, ...fields }) =>
     server[level](message.replaceAll("{", "{{").replaceAll("}", "}}"), fields);
+  return { log, flush };
 }
 
 /** The line of the engine's own `jsonLog`, and who wrote it. */
@@ -84,7 +122,11 @@ function stringify(value: unknown, bare = false): string {
     return value;
   }
   try {
-    return seen(JSON.stringify(value, writable) ?? String(value));
+    // A replacer costs as much as all the rest, and most lines need none.
+    const text = isFlat(value)
+      ? JSON.stringify(value)
+      : JSON.stringify(value, writable);
+    return seen(text ?? String(value));
   } catch {
     // Something in it holds itself: the fields that do not are written.
     return seen(JSON.stringify(value, (key, part) => {
@@ -96,6 +138,19 @@ function stringify(value: unknown, bare = false): string {
       }
     }));
   }
+}
+
+function isFlat(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) {
+    return typeof value !== "bigint";
+  }
+  for (const key in value) {
+    const part = (value as Record<string, unknown>)[key];
+    if (typeof part === "object" && part !== null || typeof part === "bigint") {
+      return false;
+    }
+  }
+  return !(value instanceof Error);
 }
 
 function seen(text: string): string {

@@ -23,7 +23,7 @@ async function main(): Promise<number> {
   const pretty = logFormat === "pretty" ||
     logFormat === "auto" && runtime.isTerminal;
   const person = pretty && runtime.isTerminal ? new Console() : undefined;
-  const log = openLog({
+  const { log } = openLog({
     level,
     pretty,
     colors: runtime.hasColors,

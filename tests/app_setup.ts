@@ -13,7 +13,7 @@ export function setup(
   logging: Partial<LoggingOptions> = {},
 ) {
   const lines: string[] = [];
-  const log = openLog({
+  const { log, flush } = openLog({
     level: "info",
     pretty: false,
     colors: false,
@@ -32,13 +32,16 @@ export function setup(
   const app: App = createApp({ config, shutdown, checks, metrics });
   /** The JSON lines of this logger, or of all. */
   const logged = (logger?: string) =>
-    lines.map((line) => JSON.parse(line) as Record<string, unknown>)
+    (flush(), lines).flatMap((text) => text.split("\n")).map((line) =>
+      JSON.parse(line) as Record<string, unknown>
+    )
       .filter((line) => logger === undefined || line.logger === logger);
   return {
     app,
     checks,
     clock,
     config,
+    flush,
     lines,
     logged,
     metrics,

@@ -127,10 +127,10 @@ describe("the access line", () => {
   });
 
   test("is not written for /livez and /readyz", async () => {
-    const { app, lines } = setup({ LOG_LEVEL: "info" });
+    const { app, logged } = setup();
     assertEquals((await app.request("/livez")).status, 200);
     assertEquals((await app.request("/readyz")).status, 200);
-    assertEquals(lines, []);
+    assertEquals(logged(), []);
   });
 
   test("is one line, whatever the path and the headers say", async () => {
@@ -139,16 +139,39 @@ describe("the access line", () => {
     await app.request(path, {
       headers: { "X-Request-Id": "1", "User-Agent": "{x}" },
     });
+    assertEquals(logged().length, 1);
     assertEquals(lines.length, 1);
     assert(!/[\x00-\x1f]/.test(lines[0]!));
     assertEquals(logged()[0]!.level, "info");
     assertEquals(logged()[0]!.status, 404);
   });
 
-  test("is not written above its level", async () => {
-    const { app, lines } = setup({}, { level: "warn" });
+  test("waits for others, and no longer than the next line", async () => {
+    const { app, lines, logged, shutdown } = setup();
     await app.request("/");
+    await app.request("/nowhere");
     assertEquals(lines, []);
+    shutdown.log({ level: "info", message: "something else" });
+    const [together, after] = lines;
+    assertEquals(together?.split("\n").length, 2);
+    assertEquals(JSON.parse(after!).message, "something else");
+    assertEquals(lines.length, 2);
+    await app.request("/");
+    assertEquals(logged().length, 4);
+  });
+
+  test("is written by itself when nothing follows", async () => {
+    let written = (_: string) => {};
+    const line = new Promise<string>((resolve) => written = resolve);
+    const { app } = setup({}, { print: (line) => written(line) });
+    await app.request("/");
+    assertEquals(JSON.parse(await line).logger, "access");
+  });
+
+  test("is not written above its level", async () => {
+    const { app, logged } = setup({}, { level: "warn" });
+    await app.request("/");
+    assertEquals(logged(), []);
   });
 });
 
@@ -161,7 +184,7 @@ describe("a problem", () => {
   });
 
   test("that a handler throws is the answer", async () => {
-    const { app, lines } = setup({}, { level: "warn" });
+    const { app, logged } = setup({}, { level: "warn" });
     const errors = [{ field: "url", message: "expected a URL" }];
     app.post("/orders", () => {
       throw new Problem(422, "The order is not complete.", {
@@ -175,7 +198,7 @@ describe("a problem", () => {
     assertEquals(body.title, "Unprocessable Content");
     assertEquals(body.detail, "The order is not complete.");
     assertEquals(body.errors, errors);
-    assertEquals(lines, [], "a client's mistake is no error of ours");
+    assertEquals(logged(), [], "a client's mistake is no error of ours");
   });
 
   test("comes of Hono's middlewares too, with their headers", async () => {

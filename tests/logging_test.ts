@@ -5,7 +5,7 @@ import { type LoggingOptions, openLog } from "../src/logging.ts";
 
 function open(options: Partial<LoggingOptions> = {}) {
   const lines: string[] = [];
-  const log = openLog({
+  const { log } = openLog({
     level: "debug",
     pretty: false,
     colors: false,
