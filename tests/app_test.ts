@@ -17,7 +17,7 @@ async function problemOf(response: Response, status: number, instance: string) {
     "application/problem+json",
   );
   assertEquals(response.headers.get("Cache-Control"), "no-store");
-  const body = await response.json();
+  const body = await response.json() as Record<string, unknown>;
   assertEquals(body.type, "about:blank");
   assertEquals(body.status, status);
   assertEquals(body.instance, instance);
@@ -141,6 +141,7 @@ describe("the access line", () => {
     });
     assertEquals(logged().length, 1);
     assertEquals(lines.length, 1);
+    // deno-lint-ignore no-control-regex
     assert(!/[\x00-\x1f]/.test(lines[0]!));
     assertEquals(logged()[0]!.level, "info");
     assertEquals(logged()[0]!.status, 404);

@@ -68,9 +68,12 @@ describe("readiness", () => {
     assertEquals(told, ["slow"]);
     await clock.advance(800);
     assertEquals(told, ["slow", "slower"]);
-    assertEquals((await (await asked).json()).checks, {
-      slow: { ok: false, ms: 200, error: "not done after 200 ms" },
-      slower: { ok: false, ms: 1000, error: "not done after 1000 ms" },
+    assertEquals(await (await asked).json(), {
+      status: "failing",
+      checks: {
+        slow: { ok: false, ms: 200, error: "not done after 200 ms" },
+        slower: { ok: false, ms: 1000, error: "not done after 1000 ms" },
+      },
     });
     assertEquals(await publicly, [503, { status: "failing" }]);
     assertEquals(clock.waiting, 0);

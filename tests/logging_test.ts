@@ -16,6 +16,7 @@ function open(options: Partial<LoggingOptions> = {}) {
 }
 
 /** Everything that moves a terminal's cursor, or hides what it shows. */
+// deno-lint-ignore no-control-regex
 const UNSEEN = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/;
 
 describe("a JSON line", () => {
@@ -124,7 +125,9 @@ describe("a pretty line", () => {
   test("with colours is the same text", () => {
     const { log, lines } = open({ pretty: true, colors: true });
     log({ level: "error", message: "failed", name: "\x1b[0mx" });
+    // deno-lint-ignore no-control-regex
     assertMatch(lines[0]!, /\x1b\[31m/);
+    // deno-lint-ignore no-control-regex
     const bare = lines[0]!.replaceAll(/\x1b\[\d+m/g, "");
     assertMatch(
       bare,
