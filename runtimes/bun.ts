@@ -17,6 +17,8 @@ import {
   type ListenOptions,
   type Socket,
 } from "./runtime.ts";
+import { readTls } from "./tls.ts";
+import { removeSocket, removeStaleSocket } from "./unix_socket.ts";
 
 export { getConnInfo, upgradeWebSocket } from "hono/bun";
 export {
@@ -37,18 +39,19 @@ const HALF_HEAD_GRACE = 500;
 /** How long a body that nobody read may take to arrive. */
 const LINGER = 2000;
 
-export function listen(
+export async function listen(
   fetch: FetchHandler,
-  { hostname, port }: ListenOptions,
+  options: ListenOptions,
   opened: (socket: Socket) => () => void,
 ): Promise<Listener> {
-  return new Promise((resolve, reject) => {
-    try {
-      resolve(new BunListener(fetch, hostname, port, opened));
-    } catch (error) {
-      reject(new ListenError(failureOf(error), error));
-    }
-  });
+  const { unix } = options;
+  if (unix !== undefined) await removeStaleSocket(unix);
+  const tls = options.tls && await readTls(options.tls);
+  try {
+    return new BunListener(fetch, { ...options, tls }, opened);
+  } catch (error) {
+    throw new ListenError(failureOf(error), error);
+  }
 }
 
 interface Seen extends InFlight {
@@ -58,12 +61,14 @@ interface Seen extends InFlight {
 class BunListener implements Listener {
   readonly hostname: string;
   readonly port: number;
+  readonly #unix: string | undefined;
   readonly #fetch: FetchHandler;
   readonly #server: Bun.Server<BunWebSocketData>;
   /** The latest request, and earlier ones that were open when it came. */
   #latest: Request | undefined;
   #latestSince = 0;
   #seen: Seen[] = [];
+  readonly #settled = new WeakSet<Request>();
   #now = Date.now();
   readonly #ticking: Timer;
   /** Requests since the shutdown began, those in flight then included. */
@@ -76,22 +81,30 @@ class BunListener implements Listener {
 
   constructor(
     fetch: FetchHandler,
-    hostname: string,
-    port: number,
+    { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
     opened: (socket: Socket) => () => void,
   ) {
     this.#fetch = fetch;
+    const { idleTimeout, requestTimeout, writeTimeout } = limits;
+    // Typed as if a Unix socket had no idle timeout; it has.
+    const place = unix === undefined
+      ? { hostname, port, reusePort }
+      : { unix } as object;
+    this.#unix = unix;
     this.#server = Bun.serve({
-      hostname,
-      port,
-      // The default of 10 s cuts slow handlers and quiet event streams.
-      idleTimeout: 75,
+      ...place,
+      ...tls && { tls, http2: true },
+      // Bun has one clock for all of these, and one of its own for the head
+      // (12 s). The default of 10 s cuts slow handlers and quiet streams.
+      idleTimeout: seconds(Math.max(idleTimeout, requestTimeout, writeTimeout)),
+      // The app's own limit answers; Bun's would close the connection.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       development: false,
       fetch: (request, server) => this.#handle(request, server),
       websocket: watched(opened),
     });
     this.hostname = hostname;
-    this.port = this.#server.port!;
+    this.port = this.#server.port ?? 0;
     this.#ticking = setInterval(() => this.#now = Date.now(), COARSE);
     this.#ticking.unref();
   }
@@ -103,6 +116,7 @@ class BunListener implements Listener {
     this.#remember(request);
     if (this.#counting) this.#count(request);
     const result = this.#fetch(request, server);
+    if (this.#unix !== undefined) this.#followOnUnix(request, result);
     if (result instanceof Promise) {
       return mayHaveBody(request)
         ? result.then((response) => this.#answer(request, response))
@@ -147,7 +161,14 @@ class BunListener implements Listener {
     this.#seen = this.#seen.filter((seen) => this.#isOpen(seen));
   }
 
+  /** `requestIP` knows none on a Unix socket: there, a handler's end counts. */
+  #followOnUnix(request: Request, result: unknown): void {
+    const over = () => void this.#settled.add(request);
+    Promise.resolve(result).then(over, over);
+  }
+
   #isOpen({ request }: Pick<Seen, "request">): boolean {
+    if (this.#unix !== undefined) return !this.#settled.has(request);
     return this.#server.requestIP(request) !== null;
   }
 
@@ -192,6 +213,7 @@ class BunListener implements Listener {
     await stop;
     clearTimeout(halfHeads);
     clearInterval(this.#ticking);
+    if (this.#unix !== undefined) await removeSocket(this.#unix);
   }
 
   get #pending(): number {
@@ -247,6 +269,11 @@ function watched(
       websocket.close(peer, code, reason);
     },
   };
+}
+
+/** At most 255; Bun takes whole seconds. */
+function seconds(ms: number): number {
+  return Math.min(255, Math.ceil(ms / 1000));
 }
 
 function seen(request: Request, since: number): Seen {

@@ -15,6 +15,8 @@ import {
   type ListenOptions,
   type Socket,
 } from "./runtime.ts";
+import { readTls } from "./tls.ts";
+import { removeSocket, removeStaleSocket } from "./unix_socket.ts";
 
 export { getConnInfo, upgradeWebSocket } from "hono/deno";
 
@@ -36,14 +38,16 @@ export function args(): string[] {
 /** Its node:perf_hooks answers, in numbers that fit no unit. */
 export function eventLoopDelay(): undefined {}
 
-// deno-lint-ignore require-await
 export async function listen(
   fetch: FetchHandler,
   options: ListenOptions,
   opened: (socket: Socket) => () => void,
 ): Promise<Listener> {
+  const { unix } = options;
+  if (unix !== undefined) await removeStaleSocket(unix);
+  const tls = options.tls && await readTls(options.tls);
   try {
-    return openListener(fetch, options, opened);
+    return openListener(fetch, { ...options, tls }, opened);
   } catch (error) {
     throw new ListenError(failureOf(error), error);
   }
@@ -69,7 +73,7 @@ function isOpen({ place }: Exchange): boolean {
 /** Variables in a closure: a class with private fields measured slower. */
 function openListener(
   fetch: FetchHandler,
-  { hostname, port }: ListenOptions,
+  { hostname, port, unix, tls, reusePort }: ListenOptions,
   opened: (socket: Socket) => () => void,
 ): Listener {
   let now = Date.now();
@@ -89,12 +93,12 @@ function openListener(
 
   const kill = new AbortController();
   let serving = handle;
-  const server = Deno.serve({
-    hostname,
-    port,
-    signal: kill.signal,
-    onListen() {},
-  }, (request, info) => serving(request, info));
+  const common = { signal: kill.signal, onListen() {} };
+  const handler = (request: Request, info: Deno.ServeHandlerInfo) =>
+    serving(request, info);
+  const server = unix === undefined
+    ? Deno.serve({ ...common, hostname, port, reusePort, ...tls }, handler)
+    : Deno.serve({ ...common, path: unix }, handler);
   // Out of file descriptors, Deno gives up its listener for good. Nobody catches
   // this, so it shuts the process down like any uncaught error.
   server.finished.then(() => {
@@ -105,7 +109,7 @@ function openListener(
 
   return {
     hostname,
-    port: server.addr.port,
+    port: (server.addr as Deno.NetAddr).port ?? 0,
     inFlight: () =>
       open.map(({ request: { method, url }, since }) => (
         { method, url, since }
@@ -231,6 +235,7 @@ function openListener(
     closing.stopped();
     await Promise.race([cut, done]);
     clearInterval(ticking);
+    if (unix !== undefined) await removeSocket(unix);
   }
 
   /** What must have happened before shutdown() may be called. */

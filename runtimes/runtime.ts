@@ -51,6 +51,35 @@ export interface Runtime {
 export interface ListenOptions {
   hostname: string;
   port: number;
+  /** The path of a Unix socket, in place of a host name and a port. */
+  unix: string | undefined;
+  tls: Tls | undefined;
+  /** Another process may listen on the same port. */
+  reusePort: boolean;
+  limits: Limits;
+}
+
+/** Paths of PEM files, or their content. */
+export interface Tls {
+  cert: string;
+  key: string;
+}
+
+/**
+ * What a client may take of this server, in milliseconds, bytes and numbers.
+ * What a runtime has no setting for stands in the guide.
+ */
+export interface Limits {
+  /** Until the head of a request is there. */
+  headTimeout: number;
+  /** Until the whole request is there. */
+  requestTimeout: number;
+  /** How long a connection may wait for its next request. */
+  idleTimeout: number;
+  /** How long a client may take nothing of the response that waits for it. */
+  writeTimeout: number;
+  headSize: number;
+  connections: number;
 }
 
 /** One listening socket and the connections that came through it. */
@@ -101,7 +130,12 @@ export interface InFlight {
 }
 
 /** Why a socket could not listen, in words that all runtimes share. */
-export type ListenFailure = "in use" | "not ours" | "denied" | "other";
+export type ListenFailure =
+  | "in use"
+  | "not ours"
+  | "denied"
+  | "certificate"
+  | "other";
 
 export class ListenError extends Error {
   override name = "ListenError";

@@ -3,14 +3,21 @@ import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId, type RequestIdVariables } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
-import { streamSSE } from "hono/streaming";
 import { timeout } from "hono/timeout";
 import type { Config } from "./config.ts";
 import type { Metrics } from "./metrics.ts";
 import { answerError, answerMethod, answerNotFound } from "./problem.ts";
 import { logRequest, observeRequests } from "./requests.ts";
-import { type Checks, health, type ShutdownController } from "./server/mod.ts";
+import {
+  bodyLimit,
+  type Checks,
+  eventStream,
+  health,
+  type ShutdownController,
+} from "./server/mod.ts";
 
+/** The bytes of a request body. */
+const BODY_LIMIT = 1_048_576;
 /** The longest that `/slow` can be asked to take. */
 const SLOWEST_MS = 60_000;
 
@@ -50,6 +57,8 @@ export function createApp(
   app.use(methodNotAllowed({ app, onMethodNotAllowed: answerMethod }));
   // Until the answer begins: an event stream may go on for as long as it likes.
   if (config.requestTimeout > 0) app.use(timeout(config.requestTimeout));
+  // A route that takes more says so by a limit of its own.
+  app.use(bodyLimit(BODY_LIMIT));
 
   app.get("/", (c) => c.text("Hello from lastcall!\n"));
 
@@ -62,28 +71,21 @@ export function createApp(
     return c.text(`That took ${ms} ms.\n`);
   });
 
-  // A handler that would never end by itself listens to `shutdown.signal`.
-  app.get("/events", (c) =>
-    streamSSE(c, async (stream) => {
-      const over = new AbortController();
-      const end = () => over.abort();
-      stream.onAbort(end); // the client has left
-      shutdown.signal.addEventListener("abort", end); // we are leaving
-      if (shutdown.signal.aborted) end();
-
-      while (!over.signal.aborted) {
-        await stream.writeSSE({
-          event: "tick",
-          data: new Date().toISOString(),
-        });
-        await pause(1000, over.signal);
-      }
-      shutdown.signal.removeEventListener("abort", end);
-
-      if (!stream.aborted) {
-        await stream.writeSSE({ event: "end", data: "shutting down" });
-      }
-    }));
+  // A handler that would never end by itself listens to `shutdown.signal`; for
+  // an event stream, `eventStream` does it.
+  app.get(
+    "/events",
+    (c) =>
+      eventStream(c, shutdown.signal, async (stream, over) => {
+        while (!over.aborted) {
+          await stream.writeSSE({
+            event: "tick",
+            data: new Date().toISOString(),
+          });
+          await pause(1000, over);
+        }
+      }),
+  );
 
   return app;
 }

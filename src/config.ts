@@ -10,6 +10,7 @@ import {
   type Environment,
   listEnvironment,
   readEnvironment,
+  secret,
 } from "./environment.ts";
 
 /** Timers of every runtime wrap beyond this: about 24.8 days. */
@@ -74,7 +75,8 @@ export const schema = v.pipe(
       ),
     ),
     TLS_CERT: v.optional(path),
-    TLS_KEY: v.optional(path),
+    // A path; but who puts the key itself here must not find it in a log.
+    TLS_KEY: secret(v.optional(path)),
   }),
   v.forward(
     v.partialCheck(

@@ -18,7 +18,7 @@ async function main(): Promise<number> {
   }
   if (asked) return 0;
   const { config } = result;
-  const { hostname, port, logFormat, logLevel: level } = config;
+  const { hostname, port, tls, logFormat, logLevel: level } = config;
 
   const pretty = logFormat === "pretty" ||
     logFormat === "auto" && runtime.isTerminal;
@@ -51,7 +51,7 @@ async function main(): Promise<number> {
     //   checks.add("database", (signal) => db.ping(signal));
 
     const app = createApp({ config, shutdown, checks, metrics });
-    const server = await serve(app, { hostname, port, shutdown });
+    const server = await serve(app, { hostname, port, tls, shutdown });
     person?.greet(server, app);
   });
   return report.exitCode;

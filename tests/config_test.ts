@@ -221,6 +221,13 @@ describe("a secret", () => {
     });
   });
 
+  test("is what the private key may be", () => {
+    const key = "-----BEGIN PRIVATE KEY-----";
+    const listing = listConfig((name) => name === "TLS_KEY" ? key : undefined);
+    assert(!listing.includes(key));
+    assert(listing.includes("TLS_KEY=***  # environment, 27 characters"));
+  });
+
   test("is in no listing", () => {
     assertEquals(
       listEnvironment(secrets, env),

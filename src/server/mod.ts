@@ -6,7 +6,10 @@ import { run as runOn } from "./run.ts";
 import { serve as serveOn, type ServeOptions, type Server } from "./serve.ts";
 import type { ShutdownController, ShutdownReport } from "./shutdown.ts";
 
+export type { Limits, Tls } from "../../runtimes/runtime.ts";
 export { getConnInfo, upgradeWebSocket } from "#runtime";
+export { bodyLimit } from "./body_limit.ts";
+export { eventStream, type EventStreamOptions } from "./event_stream.ts";
 export {
   type CheckResult,
   Checks,
@@ -14,7 +17,7 @@ export {
   type HealthOptions,
 } from "./health.ts";
 export { jsonLog, type Log, type LogEntry } from "./log.ts";
-export type { ServeOptions, Server } from "./serve.ts";
+export { defaultLimits, type ServeOptions, type Server } from "./serve.ts";
 export {
   type CutRequest,
   type Phase,

@@ -1,9 +1,11 @@
 import type {
   FetchHandler,
   InFlight,
+  Limits,
   Listener,
   ListenOptions,
   Runtime,
+  Tls,
 } from "../../runtimes/runtime.ts";
 import { watchProcess } from "./process.ts";
 import { type CutRequest, ShutdownController } from "./shutdown.ts";
@@ -15,6 +17,14 @@ export interface ServeOptions {
   hostname?: string;
   /** Default 3000; 0 takes any free port. */
   port?: number;
+  /** The path of a Unix socket, in place of `hostname` and `port`. */
+  unix?: string | undefined;
+  /** HTTPS, and HTTP/2 for clients that want it: PEM files, or their content. */
+  tls?: Tls | undefined;
+  /** Lets a new process take over the port while this one drains. */
+  reusePort?: boolean;
+  /** What a client may take of this server; see `defaultLimits`. */
+  limits?: Partial<Limits>;
   /** Default: a new controller, found at `server.shutdown`. */
   shutdown?: ShutdownController;
   /**
@@ -34,6 +44,18 @@ export interface Server {
   readonly shutdown: ShutdownController;
 }
 
+/** Which runtime knows which of these is told in the guide. */
+export const defaultLimits: Limits = {
+  headTimeout: 10_000,
+  requestTimeout: 60_000,
+  // Balancers keep a connection for 60 s: whoever reuses one must not find that
+  // we closed it in that moment.
+  idleTimeout: 75_000,
+  writeTimeout: 60_000,
+  headSize: 16_384,
+  connections: Infinity,
+};
+
 /** Listens, and puts the server under its controller's care. */
 export async function serve(
   runtime: Runtime,
@@ -47,6 +69,10 @@ export async function serve(
   const wanted: ListenOptions = {
     hostname: options.hostname ?? "0.0.0.0",
     port: options.port ?? 3000,
+    unix: options.unix,
+    tls: options.tls,
+    reusePort: options.reusePort ?? false,
+    limits: { ...defaultLimits, ...options.limits },
   };
   const sockets = new Sockets(shutdown.clock, shutdown.socketBatch);
   let listener: Listener;
@@ -83,7 +109,7 @@ export async function serve(
   });
 
   const { hostname, port } = listener;
-  const url = urlOf(hostname, port);
+  const url = urlOf(wanted, port);
   const name = `${runtime.name} ${runtime.version}`;
   const message = "server listening";
   shutdown.log({ level: "info", message, url, runtime: name });
@@ -105,12 +131,16 @@ function toBlame({ method, url, since }: InFlight): CutRequest {
   return { method, path: path || "/", ageMs: Math.max(0, Date.now() - since) };
 }
 
-function urlOf(hostname: string, port: number): string {
+function urlOf(
+  { hostname, unix, tls }: ListenOptions,
+  port: number,
+): string {
+  if (unix !== undefined) return `unix:${unix}`;
   // "All addresses" is no address that a browser can open.
   const host = hostname === "0.0.0.0" || hostname === "::"
     ? "localhost"
     : hostname.includes(":")
     ? `[${hostname}]`
     : hostname;
-  return `http://${host}:${port}`;
+  return `${tls ? "https" : "http"}://${host}:${port}`;
 }

@@ -12,6 +12,7 @@
  * BEGIN_FIRST          the shutdown begins before `serve` is called
  * SOCKET_BATCH         how many WebSockets are closed at once
  * SECOND_SERVER        one more server on the same controller
+ * UNIX, REUSE_PORT, TLS_CERT, TLS_KEY, LIMITS (JSON)   options of `serve`
  * NO_RUN               `serve` alone, without `run` around it
  * NO_EXIT              no explicit exit at the end
  * NOISE_BYTES, NOISE_TO=console|stdout|stderr     written by the last hook
@@ -244,7 +245,16 @@ async function start(): Promise<void> {
 
   const hostname = env("HOST") ?? "127.0.0.1";
   const port = ms("PORT", 0);
-  const server = await serve(app, { hostname, port, shutdown })
+  const [cert, key] = [env("TLS_CERT"), env("TLS_KEY")];
+  const server = await serve(app, {
+    hostname,
+    port,
+    shutdown,
+    unix: env("UNIX"),
+    tls: cert && key ? { cert, key } : undefined,
+    reusePort: Boolean(env("REUSE_PORT")),
+    limits: JSON.parse(env("LIMITS") ?? "{}"),
+  })
     .catch((error: Error) => {
       emit("serve refused", { error: error.message });
       throw error;

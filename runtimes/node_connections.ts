@@ -1,0 +1,338 @@
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  ServerResponse,
+} from "node:http";
+import {
+  createSecureServer,
+  type Http2SecureServer,
+  type Http2ServerRequest,
+} from "node:http2";
+import { Server as NetServer, Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import { quietTurns } from "./accept_queue.ts";
+import { Sessions } from "./node_http2.ts";
+import type { Closing, InFlight, Limits, Tls } from "./runtime.ts";
+
+/** A connection that never sent a byte may still be about to. */
+const UNUSED_GRACE = 100;
+/** Half a request head may still become a whole one. */
+const HALF_HEAD_GRACE = 1000;
+/** How long a client may go on sending a body that nobody reads. */
+const LINGER = 2000;
+/** How often Node looks for heads and requests that take too long. */
+const CHECKING = 1000;
+
+const kConnection = Symbol("connection");
+
+interface Connection {
+  socket: Socket;
+  /** What is not yet out: the latest response, and pipelined ones before it. */
+  response: ServerResponse | undefined;
+  earlier: ServerResponse[];
+  /** The last request, whose body may go on arriving after its response. */
+  request: IncomingMessage | undefined;
+  requestAt: number;
+  /** When its last response was out. */
+  idleSince: number;
+}
+
+type Tracked = Socket & { [kConnection]: Connection };
+
+/**
+ * Node's own `close()` counts a connection as idle once its response was
+ * `end()`ed, flushed or not (30 MB to a slow reader: cut at 4 MB), never sweeps
+ * again, and knows nothing of half a request head. So the connections are known
+ * here, and each is closed by its own state.
+ */
+export class Connections {
+  readonly server: Server;
+  readonly #sessions: Sessions | undefined;
+  /** Sockets whose TLS handshake is not over, by their peer. */
+  readonly #handshaking = new Map<string, Socket>();
+  readonly #limits: Limits;
+  readonly #all = new Set<Connection>();
+  readonly #upgraded = new Set<Socket>();
+  #accepted = 0;
+  #counting = false;
+  #closing = false;
+  #timers: NodeJS.Timeout[] = [];
+  #answered = 0;
+
+  constructor(limits: Limits, tls: Tls | undefined) {
+    this.#limits = limits;
+    // deno-lint-ignore no-this-alias
+    const connections = this;
+    // Node calls this when a response is out, flushed and all; so no response
+    // needs a listener of its own.
+    class Response extends ServerResponse {
+      override detachSocket(socket: Socket): void {
+        super.detachSocket(socket);
+        connections.#out(this);
+      }
+    }
+    const server = tls
+      ? createSecureServer({
+        ...tls,
+        allowHTTP1: true,
+        handshakeTimeout: limits.headTimeout,
+        Http1ServerResponse: Response,
+      }) as unknown as Server
+      : createServer({ ServerResponse: Response });
+    this.server = server;
+    server.headersTimeout = Math.min(limits.headTimeout, limits.requestTimeout);
+    server.requestTimeout = limits.requestTimeout;
+    server.keepAliveTimeout = limits.idleTimeout;
+    server.timeout = limits.writeTimeout;
+    Object.assign(server, {
+      connectionsCheckingInterval: CHECKING,
+      maxHeaderSize: limits.headSize,
+    });
+    if (limits.connections < Infinity) {
+      server.maxConnections = limits.connections;
+    }
+    if (tls) {
+      const secure = server as unknown as Http2SecureServer;
+      this.#sessions = new Sessions(secure, limits);
+      secure.on("connection", (socket: Socket) => this.#handshake(socket));
+      secure.on("secureConnection", (socket: TLSSocket) => {
+        this.#handshaking.delete(peerOf(socket));
+        if (socket.alpnProtocol !== "h2") this.#accept(socket);
+      });
+    } else {
+      server.on("connection", (socket: Socket) => {
+        this.#accepted++;
+        this.#accept(socket);
+      });
+    }
+    server.on("timeout", (socket: Socket) => this.#timeout(socket));
+    // From here on it is a WebSocket's, which says itself when it is done.
+    server.on("upgrade", (_, socket: Socket) => {
+      this.#all.delete((socket as Tracked)[kConnection]);
+      this.#upgraded.add(socket);
+      socket.on("close", () => this.#upgraded.delete(socket));
+    });
+  }
+
+  /** In front of the handler, and in one listener with it. */
+  track(handle: RequestListener): RequestListener {
+    return (request, response) => {
+      if (request.httpVersionMajor > 1) {
+        this.#sessions!.request(request as unknown as Http2ServerRequest);
+        return handle(request, response);
+      }
+      const connection = (request.socket as Tracked)[kConnection];
+      connection.request = request;
+      connection.requestAt = Date.now();
+      if (connection.response) connection.earlier.push(connection.response);
+      connection.response = response;
+      if (this.#closing) retire(connection);
+      return handle(request, response);
+    };
+  }
+
+  inFlight(): InFlight[] {
+    const http1 = [...this.#all].flatMap(({ response, earlier, requestAt }) =>
+      [...earlier, ...response ? [response] : []].map(({ req }) => ({
+        method: req.method ?? "",
+        url: req.url ?? "",
+        since: requestAt,
+      }))
+    );
+    return [...http1, ...this.#sessions?.inFlight() ?? []];
+  }
+
+  countAnswers(): void {
+    this.#counting = true;
+    this.#sessions?.countAnswers();
+  }
+
+  get answered(): number {
+    return this.#answered + (this.#sessions?.answered ?? 0);
+  }
+
+  async close(
+    { idleGrace, stopped, closeSockets }: Closing,
+  ): Promise<void> {
+    await quietTurns(
+      () => this.#accepted,
+      () => new Promise((resolve) => setImmediate(resolve)),
+    );
+    const closed = this.#stopListening();
+    stopped();
+    const socketsClosed = closeSockets();
+    this.#closing = true;
+    const began = Date.now();
+    for (const connection of this.#all) retire(connection);
+    this.#sessions?.close(idleGrace);
+
+    const sweep = () => {
+      const now = Date.now();
+      for (const connection of this.#all) {
+        if (!isIdle(connection)) continue;
+        const recent = began - connection.idleSince < idleGrace;
+        const grace = hasHalfHead(connection)
+          ? HALF_HEAD_GRACE
+          : connection.request === undefined
+          ? UNUSED_GRACE
+          : recent
+          ? idleGrace
+          : 0;
+        if (now - began >= grace) end(connection);
+      }
+      if (now - began < HALF_HEAD_GRACE) return;
+      for (const socket of this.#handshaking.values()) socket.destroy();
+    };
+    sweep();
+    for (const ms of [UNUSED_GRACE, idleGrace, HALF_HEAD_GRACE]) {
+      this.#timers.push(setTimeout(sweep, ms + 1));
+    }
+    // The app hears of a socket's end after the server does.
+    await Promise.all([closed, socketsClosed]);
+    this.#timers.forEach(clearTimeout);
+  }
+
+  cut(): Promise<void> {
+    void this.#stopListening();
+    this.#sessions?.cut();
+    for (const { socket } of this.#all) socket.destroy();
+    for (const socket of this.#handshaking.values()) socket.destroy();
+    for (const socket of this.#upgraded) socket.destroy();
+    this.#timers.forEach(clearTimeout);
+    return Promise.resolve();
+  }
+
+  /**
+   * With net's own `close`, which only closes the listener and waits: http's
+   * sweeps "idle" connections by its wrong measure and checks timeouts no more,
+   * and that of http2 on Node 24 ends every session in the same instant.
+   */
+  #stopListening(): Promise<void> {
+    return new Promise((resolve) =>
+      NetServer.prototype.close.call(this.server, () => resolve())
+    );
+  }
+
+  #handshake(socket: Socket): void {
+    this.#accepted++;
+    const peer = peerOf(socket);
+    this.#handshaking.set(peer, socket);
+    socket.on("close", () => this.#handshaking.delete(peer));
+  }
+
+  /**
+   * Nothing moved on this socket for a while. That is an idle connection's end,
+   * and a client's that takes no more of its response; a slow handler and a
+   * quiet stream are the app's own affair.
+   */
+  #timeout(socket: Socket): void {
+    // HTTP/2 tells of its sessions here; they have a clock of their own.
+    const connection = (socket as Partial<Tracked>)[kConnection];
+    if (!connection) return;
+    const stalled = socket.writableLength > 0;
+    if (stalled || isIdle(connection)) socket.destroy();
+    else socket.setTimeout(this.#limits.writeTimeout);
+  }
+
+  #accept(socket: Socket): void {
+    const connection: Connection = {
+      socket,
+      response: undefined,
+      earlier: [],
+      request: undefined,
+      requestAt: 0,
+      idleSince: 0,
+    };
+    (socket as Tracked)[kConnection] = connection;
+    this.#all.add(connection);
+    socket.on("close", () => this.#all.delete(connection));
+  }
+
+  #out(response: ServerResponse): void {
+    const connection = (response.req.socket as Tracked)[kConnection];
+    connection.idleSince = Date.now();
+    if (connection.response === response) connection.response = undefined;
+    else remove(connection.earlier, response);
+    if (this.#counting) this.#answered++;
+    if (!response.req.complete) lingerOnClose(connection.socket);
+    // Node still has to look at the socket before it may go.
+    if (this.#closing && isIdle(connection)) {
+      queueMicrotask(() => end(connection));
+    }
+  }
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
+}
+
+function isIdle({ response, earlier }: Connection): boolean {
+  return response === undefined && earlier.length === 0;
+}
+
+/** The last response of a connection says that it is the last. */
+function retire({ response, earlier }: Connection): void {
+  earlier.forEach(sayNothing);
+  if (response) sayClose(response);
+}
+
+/**
+ * By shadowing writeHead, for a header set by the app beats `shouldKeepAlive`:
+ * Hono's streamSSE sets `Connection: keep-alive` on each of its responses.
+ */
+function sayClose(response: ServerResponse): void {
+  if (response.headersSent || Object.hasOwn(response, "writeHead")) return;
+  response.writeHead = function (status: number, ...rest: unknown[]) {
+    sayNothing(response);
+    const headers = { ...rest.find(isRecord) };
+    for (const key of Object.keys(headers)) {
+      if (key.toLowerCase() === "connection") delete headers[key];
+    }
+    return response.writeHead(status, { ...headers, connection: "close" });
+  } as ServerResponse["writeHead"];
+}
+
+/** A request came in behind this one: it is not the last any more. */
+function sayNothing(response: ServerResponse): void {
+  delete (response as Partial<ServerResponse>).writeHead;
+}
+
+function isRecord(value: unknown): value is Record<string, string> {
+  return typeof value === "object" && value !== null;
+}
+
+function hasHalfHead({ socket, request }: Connection): boolean {
+  return request === undefined && socket.bytesRead > 0;
+}
+
+function end({ socket }: Connection): void {
+  socket.destroySoon();
+}
+
+/**
+ * A socket closed while its client still sends answers the client with a reset,
+ * and the reset eats the response: @hono/node-server's 2 MB became 0 bytes. So
+ * when this one is to close, send our end first, and read on for a while.
+ */
+function lingerOnClose(socket: Socket): void {
+  socket.destroySoon = () => {
+    const { request } = (socket as Tracked)[kConnection];
+    if (!request || request.complete || socket.destroyed) {
+      Socket.prototype.destroySoon.call(socket);
+      return;
+    }
+    if (socket.writableEnded) return;
+    socket.end();
+    const timer = setTimeout(() => socket.destroy(), LINGER);
+    socket.on("close", () => clearTimeout(timer));
+    request.on("end", () => socket.destroy());
+    request.resume();
+  };
+}
+
+function remove<T>(items: T[], item: T): void {
+  const at = items.indexOf(item);
+  if (at >= 0) items.splice(at, 1);
+}
