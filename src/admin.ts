@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import { compress } from "hono/compress";
+import type { Config } from "./config.ts";
 import type { Gauge, Metrics } from "./metrics.ts";
 import { answerError, answerNotFound } from "./problem.ts";
 import {
@@ -11,8 +12,7 @@ import {
 } from "./server/mod.ts";
 
 export interface AdminOptions {
-  hostname: string;
-  port: number;
+  config: Pick<Config, "hostname" | "adminPort">;
   shutdown: ShutdownController;
   checks: Checks;
   metrics: Metrics;
@@ -22,10 +22,7 @@ export interface AdminOptions {
 
 /** What operators see, and the public does not. */
 export function createAdmin(
-  { shutdown, checks, metrics, eventLoopDelay }: Omit<
-    AdminOptions,
-    "hostname" | "port"
-  >,
+  { shutdown, checks, metrics, eventLoopDelay }: Omit<AdminOptions, "config">,
 ): Hono {
   const app = new Hono();
   app.onError(answerError);
@@ -65,11 +62,13 @@ export function createAdmin(
 }
 
 /**
- * Serves them for as long as there is anything to see. Call it before anything
- * else is opened: what was opened first is closed last.
+ * Serves them on ADMIN_PORT, where there is one, for as long as there is anything
+ * to see. Call it before anything else is opened: what was opened first is closed
+ * last.
  */
 export async function serveAdmin(options: AdminOptions): Promise<void> {
-  const { hostname, port, shutdown } = options;
+  const { config: { hostname, adminPort: port }, shutdown } = options;
+  if (port === undefined) return;
   // A controller of its own: the app's would close this port with the app's.
   const admin = new ShutdownController({
     idleGrace: 0,

@@ -1,10 +1,10 @@
-import { Hono, type MiddlewareHandler } from "hono";
-import { cors } from "hono/cors";
+import { Hono } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId, type RequestIdVariables } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import { timeout } from "hono/timeout";
 import type { Config } from "./config.ts";
+import { allowOrigins } from "./cors.ts";
 import type { Metrics } from "./metrics.ts";
 import { answerError, answerMethod, answerNotFound } from "./problem.ts";
 import { logRequest, observeRequests } from "./requests.ts";
@@ -88,18 +88,6 @@ export function createApp(
   );
 
   return app;
-}
-
-function allowOrigins(origins: string[]): MiddlewareHandler {
-  const allow = cors({
-    origin: origins.includes("*") ? "*" : origins,
-    exposeHeaders: ["X-Request-Id"],
-  });
-  // It answers every OPTIONS, and those that are no preflight want an Allow.
-  return (c, next) =>
-    c.req.method === "OPTIONS" && !c.req.header("Access-Control-Request-Method")
-      ? next()
-      : allow(c, next);
 }
 
 /** Resolves after `ms`, or as soon as `signal` aborts. */

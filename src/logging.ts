@@ -89,7 +89,7 @@ function json({ timestamp, level, category, message, properties }: LogRecord) {
     message: message.join(""),
   };
   // The head comes first, and no field of the same name may replace it.
-  return stringify({ ...head, ...properties, ...head });
+  return stringify(Object.assign({ ...head, ...properties }, head));
 }
 
 const plain = forPeople(getTextFormatter);

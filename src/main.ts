@@ -32,15 +32,10 @@ async function main(): Promise<number> {
   const shutdown = new ShutdownController({ ...config, log });
   person?.follow(shutdown);
   const checks = new Checks(shutdown);
-  const metrics = new Metrics();
+  const parts = { config, shutdown, checks, metrics: new Metrics() };
 
   const report = await run(shutdown, async () => {
-    if (config.adminPort !== undefined) {
-      const { adminPort: port } = config;
-      const { eventLoopDelay } = runtime;
-      const seen = { shutdown, checks, metrics, eventLoopDelay };
-      await serveAdmin({ hostname, port, ...seen });
-    }
+    await serveAdmin({ ...parts, eventLoopDelay: runtime.eventLoopDelay });
 
     // Open what the app needs here, and say beside it how it closes and how to
     // see that it works. What was opened last is closed first, after the last
@@ -50,7 +45,7 @@ async function main(): Promise<number> {
     //   shutdown.onClose("database", () => db.close());
     //   checks.add("database", (signal) => db.ping(signal));
 
-    const app = createApp({ config, shutdown, checks, metrics });
+    const app = createApp(parts);
     const server = await serve(app, { hostname, port, tls, shutdown });
     person?.greet(server, app);
   });

@@ -22,8 +22,8 @@ const hostname = "127.0.0.1";
 
 const report = await run(shutdown, async () => {
   const { eventLoopDelay } = runtime;
-  const seen = { shutdown, checks, metrics, eventLoopDelay };
-  await serveAdmin({ hostname, port: 0, ...seen });
+  const config = { hostname, adminPort: 0 };
+  await serveAdmin({ config, shutdown, checks, metrics, eventLoopDelay });
   shutdown.onClose("held", () => {
     const told = new Promise<void>((resolve) =>
       process.once("SIGUSR2", () => resolve())
