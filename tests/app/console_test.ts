@@ -74,6 +74,20 @@ describe(`${startCommand} in a terminal`, { skip }, () => {
     assertEquals((await server.exited).code, 0, server.describe());
   });
 
+  for (const NO_COLOR of ["", "1"]) {
+    test(`with NO_COLOR=${NO_COLOR} has ${NO_COLOR ? "no " : ""}colours`, async () => {
+      const server = terminal(startCommand, { NO_COLOR, TERM: "xterm" });
+      const { text } = await server.line(
+        "that it listens",
+        ({ text }) => text.includes("server listening"),
+      );
+      // deno-lint-ignore no-control-regex
+      assertEquals(/\x1b\[/.test(text), NO_COLOR === "", text);
+      server.ctrlC();
+      assertEquals((await server.exited).code, 0, server.describe());
+    });
+  }
+
   test("tells during the drain what it waits for; the report is last", async () => {
     const server = terminal(startCommand);
     const client = await slowRequest(server, 1_200);
