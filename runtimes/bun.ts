@@ -6,7 +6,7 @@ import {
   mayHaveBody,
   sayClose,
 } from "./last_moments.ts";
-import { exitAfter } from "./node_process.ts";
+import { eventLoopDelayBeyond, exitAfter } from "./node_process.ts";
 import {
   type Closing,
   type FetchHandler,
@@ -21,7 +21,14 @@ import { readTls } from "./tls.ts";
 import { removeSocket, removeStaleSocket } from "./unix_socket.ts";
 
 export { getConnInfo, upgradeWebSocket } from "hono/bun";
-export { env, onSignal, onUncaught } from "./node_process.ts";
+export {
+  args,
+  env,
+  hasColors,
+  isTerminal,
+  onSignal,
+  onUncaught,
+} from "./node_process.ts";
 
 export const name = "bun";
 export const version = Bun.version;
@@ -304,3 +311,5 @@ function failureOf(error: unknown): ListenFailure {
 // Only end() waits here: write("", done) is done at once.
 export const exit = (code: number) =>
   exitAfter((stream, done) => stream.end(done), code);
+
+export const eventLoopDelay = () => eventLoopDelayBeyond(0);

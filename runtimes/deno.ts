@@ -24,9 +24,19 @@ export const name = "deno";
 export const version = Deno.version.deno;
 export const oldest = "2.9.0";
 
+export const isTerminal = Deno.stdout.isTerminal();
+export const hasColors = isTerminal && !Deno.noColor;
+
 export function env(name: string): string | undefined {
   return Deno.env.get(name);
 }
+
+export function args(): string[] {
+  return Deno.args;
+}
+
+/** Its node:perf_hooks answers, in numbers that fit no unit. */
+export function eventLoopDelay(): undefined {}
 
 export async function listen(
   fetch: FetchHandler,
@@ -118,7 +128,7 @@ function openListener(
     lastRequest = now;
     const result = fetch(request, info);
     if (result instanceof Promise) return track(request, info, result);
-    if (upgrades.size > 0) upgraded(result);
+    if (upgrades.size > 0) upgraded(request);
     if (isStream(result)) follow(enter(new Exchange(request, info, now)));
     else if (counting) answered++;
     return result;
@@ -147,7 +157,7 @@ function openListener(
       handled.then((response) => {
         if (exchange.answer === undefined) return;
         exchange.answer = undefined;
-        if (upgrades.size > 0) upgraded(response);
+        if (upgrades.size > 0) upgraded(request);
         if (isStream(response)) follow(exchange);
         else leave(exchange, true);
         resolve(retiring ? sayClose(response) : response);
@@ -197,10 +207,10 @@ function openListener(
     });
   }
 
-  function upgraded(response: Response): void {
-    const socket = upgrades.get(response);
+  function upgraded(request: Request): void {
+    const socket = upgrades.get(request);
     if (!socket) return;
-    upgrades.delete(response);
+    upgrades.delete(request);
     const closed = opened({
       close: (code, reason) => socket.close(code, reason),
       // Deno has no way to end it; the end of the process does.
@@ -280,13 +290,14 @@ function openListener(
 }
 
 /** Upgrades on their way from the app's hands through a listener's. */
-const upgrades = new Map<Response, WebSocket>();
+const upgrades = new Map<Request, WebSocket>();
 
 // Hono looks this up with each upgrade; there is no other way to hear of one.
 const { upgradeWebSocket } = Deno;
 Deno.upgradeWebSocket = (request, options) => {
   const upgrade = upgradeWebSocket(request, options);
-  upgrades.set(upgrade.response, upgrade.socket);
+  // Not by its response: a middleware that adds a header makes it another.
+  upgrades.set(request, upgrade.socket);
   return upgrade;
 };
 

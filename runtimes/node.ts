@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { type WebSocket, WebSocketServer } from "ws";
 import { Connections } from "./node_connections.ts";
-import { exitAfter } from "./node_process.ts";
+import { eventLoopDelayBeyond, exitAfter, LOOK } from "./node_process.ts";
 import {
   type FetchHandler,
   type Listener,
@@ -22,7 +22,14 @@ import { removeStaleSocket } from "./unix_socket.ts";
 
 export { upgradeWebSocket } from "@hono/node-server";
 export { getConnInfo } from "@hono/node-server/conninfo";
-export { env, onSignal, onUncaught } from "./node_process.ts";
+export {
+  args,
+  env,
+  hasColors,
+  isTerminal,
+  onSignal,
+  onUncaught,
+} from "./node_process.ts";
 
 export const name = "node";
 export const version = process.versions.node;
@@ -112,3 +119,6 @@ function failureOf(error: NodeJS.ErrnoException): ListenFailure {
 // Not end(): it would also end what a wrapper of ours still has to say.
 export const exit = (code: number) =>
   exitAfter((stream, done) => stream.write("", () => done()), code);
+
+// Node counts the time between two looks, Bun what exceeds it.
+export const eventLoopDelay = () => eventLoopDelayBeyond(LOOK);

@@ -19,7 +19,18 @@ export interface Runtime {
   readonly version: string;
   /** The first version whose behaviour was measured and found good. */
   readonly oldest: string;
+  /** Whether a person may be reading stdout. */
+  readonly isTerminal: boolean;
+  /** Whether that terminal shows colours, and nobody set NO_COLOR. */
+  readonly hasColors: boolean;
   env(name: string): string | undefined;
+  /** What the command line said after the program. */
+  args(): string[];
+  /**
+   * By how many milliseconds, on average, the event loop was late since this
+   * was last asked. Undefined where the runtime cannot tell.
+   */
+  eventLoopDelay(): number | undefined;
   /**
    * Resolves when the socket listens; rejects with a ListenError. Tells
    * `opened` of each WebSocket, and calls what that returns when it has closed.

@@ -6,8 +6,8 @@
 //   --update-matrix                 write the matrix into README.md
 //   any other word                  test files whose path contains it
 //
-// tests/*_test.ts run inside the runtime. The drivers in tests/contract start
-// servers as processes; Node's drivers always run on the machine's own Node, and
+// tests/*_test.ts run inside the runtime. The drivers in tests/contract and
+// tests/app start servers as processes; Node's drivers always run on the machine's own Node, and
 // LASTCALL_SERVER_NODE names the Node that their servers run on. All run with
 // the root of the repository as the current folder. A driver is told:
 //
@@ -85,7 +85,7 @@ async function main() {
   if (!wanted) return 2;
 
   const units = testFiles("tests");
-  const contracts = testFiles("tests/contract");
+  const contracts = [...testFiles("tests/contract"), ...testFiles("tests/app")];
   if (HERE === "node") await bundle([...units, ...contracts]);
 
   let passed = 0, failed = 0, skipped = 0;
@@ -183,6 +183,11 @@ async function bundle(files) {
     platform: "node",
     format: "esm",
     target: "node20",
+    // As in build.js: ws is CommonJS.
+    banner: {
+      js: 'import { createRequire } from "node:module";' +
+        "const require = createRequire(import.meta.url);",
+    },
     // They work as packages from node_modules, and esbuild as nothing else.
     external: ["esbuild", "typescript"],
     sourcemap: "inline",

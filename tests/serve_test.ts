@@ -143,6 +143,12 @@ describe("signals", () => {
     assertEquals([...runtime.signals.keys()], ["SIGUSR2"]);
   });
 
+  test("where none is chosen, uncaught errors are another's too", async () => {
+    const { runtime, shutdown } = setup();
+    await serve(runtime, app, { shutdown, signals: [] });
+    assertEquals(runtime.heard, 0);
+  });
+
   test("are listened to once, however many servers there are", async () => {
     const { runtime, shutdown } = setup();
     await serve(runtime, app, { port: 1, shutdown });

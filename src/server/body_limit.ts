@@ -19,7 +19,8 @@ export function bodyLimit(maxSize: number): MiddlewareHandler {
     },
   });
   const limit: MiddlewareHandler = (c, next) =>
-    lastLimit(c) === limit ? check(c, next) : next();
+    // Most requests are a GET, and should not pay for the question.
+    c.req.method !== "GET" && lastLimit(c) === limit ? check(c, next) : next();
   limits.add(limit);
   return limit;
 }

@@ -27,7 +27,10 @@ export interface ServeOptions {
   limits?: Partial<Limits>;
   /** Default: a new controller, found at `server.shutdown`. */
   shutdown?: ShutdownController;
-  /** Which signals begin the shutdown. Default SIGINT, SIGTERM, SIGBREAK. */
+  /**
+   * Which signals begin the shutdown. Default SIGINT, SIGTERM, SIGBREAK. With
+   * none, uncaught errors do not either: somebody else begins it.
+   */
   signals?: string[];
 }
 

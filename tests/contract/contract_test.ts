@@ -162,7 +162,7 @@ clause(
     assertEquals(problems.length, 3, main.describe());
     assertEquals(
       problems[0],
-      'PORT is "80a"; expected a whole number from 0 to 65535.',
+      'PORT is "80a"; expected a whole number from 0 to 65535, such as 3000.',
     );
     for (const problem of problems) {
       assertMatch(problem, /^[A-Z_]+ is ".*"; expected .*\.$/);
@@ -1348,7 +1348,8 @@ const startCommand = {
 
 function wrapped(env: Record<string, string | number> = {}) {
   const PATH = [binFolder(), process.env.PATH].join(path.delimiter);
-  return { cwd: root, env: { ...env, PATH } };
+  // In a terminal the app would speak to people.
+  return { cwd: root, env: { LOG_FORMAT: "json", ...env, PATH } };
 }
 
 /** A slow request in flight, through the wrapper; the real app has no events. */

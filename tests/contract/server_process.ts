@@ -327,7 +327,9 @@ export function scratchFolder(): string {
 
 export function removeScratch(): void {
   if (scratch) fs.rmSync(scratch, { recursive: true, force: true });
+  // Bun runs all files in one process: the next one starts anew.
   scratch = undefined;
+  bundles.clear();
 }
 
 /** A folder for PATH, where the runtime under test has its usual name. */
