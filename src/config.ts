@@ -5,6 +5,8 @@
  * @module
  */
 
+import { databaseUrlProblem } from "./bookmarks/mod.ts"; // example
+
 /** What the app can be told. Times are in milliseconds. */
 export interface Config {
   /** `HOST`: the address to listen on. */
@@ -19,6 +21,12 @@ export interface Config {
   drainTimeout: number;
   /** `CLEANUP_TIMEOUT_MS`: how long jobs and close hooks may take, together. */
   cleanupTimeout: number;
+  // example:begin
+  /** `DATABASE_URL`: where bookmarks are kept. It may hold a password. */
+  databaseUrl: string | undefined;
+  /** `DATABASE_CONNECT_TIMEOUT_MS`: how long to try, from the start. */
+  databaseConnectTimeout: number;
+  // example:end
 }
 
 /** Either a config or, each in one sentence, everything that is wrong. */
@@ -74,6 +82,15 @@ export function readConfig(
     return fallback;
   }
 
+  // example:begin
+  function database(name: string): string | undefined {
+    const text = env(name) || undefined;
+    const problem = text === undefined ? undefined : databaseUrlProblem(text);
+    if (problem !== undefined) problems.push(`${name} ${problem}.`);
+    return text;
+  }
+  // example:end
+
   const config: Config = {
     port: wholeNumber("PORT", 3000, 65_535),
     hostname: host("HOST", "0.0.0.0"),
@@ -81,6 +98,10 @@ export function readConfig(
     idleGrace: milliseconds("IDLE_GRACE_MS", 250),
     drainTimeout: milliseconds("DRAIN_TIMEOUT_MS", 10_000),
     cleanupTimeout: milliseconds("CLEANUP_TIMEOUT_MS", 5_000),
+    // example:begin
+    databaseUrl: database("DATABASE_URL"),
+    databaseConnectTimeout: milliseconds("DATABASE_CONNECT_TIMEOUT_MS", 30_000),
+    // example:end
   };
   return problems.length === 0 ? { ok: true, config } : { ok: false, problems };
 }

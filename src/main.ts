@@ -1,5 +1,6 @@
 import * as runtime from "#runtime";
 import { createApp } from "./app.ts";
+import { bookmarks, openBookmarks } from "./bookmarks/mod.ts"; // example
 import { readConfig } from "./config.ts";
 import { run, serve, ShutdownController } from "./server/mod.ts";
 
@@ -12,6 +13,7 @@ async function main(): Promise<number> {
   }
 
   const { hostname, port, ...times } = result.config;
+  const { databaseUrl, databaseConnectTimeout } = result.config; // example
   const shutdown = new ShutdownController(times);
 
   const report = await run(shutdown, async () => {
@@ -21,7 +23,17 @@ async function main(): Promise<number> {
     //   const db = await openDatabase();
     //   shutdown.onClose("database", () => db.close());
 
-    await serve(createApp(shutdown), { hostname, port, shutdown });
+    const app = createApp(shutdown);
+    // example:begin
+    const opened = await openBookmarks({
+      databaseUrl,
+      connectTimeout: databaseConnectTimeout,
+      shutdown,
+    });
+    app.route("/bookmarks", bookmarks(opened));
+    // example:end
+
+    await serve(app, { hostname, port, shutdown });
   });
   return report.exitCode;
 }

@@ -25,6 +25,8 @@ const DEFAULTS: Config = {
   idleGrace: 250,
   drainTimeout: 10_000,
   cleanupTimeout: 5_000,
+  databaseUrl: undefined, // example
+  databaseConnectTimeout: 30_000, // example
 };
 
 describe("config", () => {
@@ -49,6 +51,8 @@ describe("config", () => {
         idleGrace: 2,
         drainTimeout: 3,
         cleanupTimeout: 4,
+        databaseUrl: undefined, // example
+        databaseConnectTimeout: 30_000, // example
       },
     );
   });
