@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import { streamSSE } from "hono/streaming";
-import { answerProblem } from "./problem.ts";
+import { answerError } from "./problem.ts";
 import { health, type ShutdownController } from "./server/mod.ts";
 
 /** The longest that `/slow` can be asked to take. */
@@ -9,7 +9,7 @@ const SLOWEST_MS = 60_000;
 /** The app: its middleware and its routes. */
 export function createApp(shutdown: ShutdownController): Hono {
   const app = new Hono();
-  app.onError(answerProblem);
+  app.onError(answerError);
 
   // /livez and /readyz, for whoever watches over the process.
   app.route("/", health(shutdown));

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { databaseUrlProblem } from "./bookmarks/mod.ts"; // example
+import { DATABASE_URL_EXPECTED, isDatabaseUrl } from "./bookmarks/mod.ts"; // example
 
 /** What the app can be told. Times are in milliseconds. */
 export interface Config {
@@ -85,8 +85,13 @@ export function readConfig(
   // example:begin
   function database(name: string): string | undefined {
     const text = env(name) || undefined;
-    const problem = text === undefined ? undefined : databaseUrlProblem(text);
-    if (problem !== undefined) problems.push(`${name} ${problem}.`);
+    if (text !== undefined && !isDatabaseUrl(text)) {
+      // It may hold a password.
+      problems.push(
+        `${name} is a value of ${text.length} characters; ` +
+          `expected ${DATABASE_URL_EXPECTED}.`,
+      );
+    }
     return text;
   }
   // example:end

@@ -23,7 +23,7 @@ export class Problem extends Error {
 }
 
 /** Stands in until the app shell's own is merged. */
-export function answerProblem(error: Error, c: Context): Response {
+export function answerError(error: Error, c: Context): Response {
   if (!(error instanceof Problem || error instanceof HTTPException)) {
     console.error(error);
   }

@@ -32,27 +32,31 @@ const fields = {
   ),
 };
 
-// What is no field is refused by name: it may be a misspelling.
-const noField = v.never("is no field of a bookmark");
-const OBJECT_EXPECTED = "expected a JSON object";
-
 /** The body of a POST. */
-export const newBookmark = v.objectWithRest(
-  { ...fields, tags: v.optional(fields.tags, []) },
-  noField,
-  OBJECT_EXPECTED,
-);
+export const newBookmark = objectOf({
+  ...fields,
+  tags: v.optional(fields.tags, []),
+});
 
 /** The body of a PATCH: what it does not name stays as it was. */
-export const bookmarkChanges = v.objectWithRest(
-  {
-    url: v.exactOptional(fields.url),
-    title: v.exactOptional(fields.title),
-    tags: v.exactOptional(fields.tags),
-  },
-  noField,
-  OBJECT_EXPECTED,
-);
+export const bookmarkChanges = objectOf({
+  url: v.exactOptional(fields.url),
+  title: v.exactOptional(fields.title),
+  tags: v.exactOptional(fields.tags),
+});
+
+function objectOf<Entries extends v.ObjectEntries>(entries: Entries) {
+  return v.pipe(
+    // To valibot a list is an object too.
+    v.custom<object>(
+      (body) =>
+        typeof body === "object" && body !== null && !Array.isArray(body),
+      "expected a JSON object",
+    ),
+    // What is no field is refused by name: it may be a misspelling.
+    v.objectWithRest(entries, v.never("is no field of a bookmark")),
+  );
+}
 
 /**
  * Control characters and halves of surrogate pairs are refused: one of our

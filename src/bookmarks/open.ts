@@ -5,7 +5,7 @@ import {
 } from "../server/mod.ts";
 import { type Action, auditLine, AuditLog } from "./audit_log.ts";
 import type { Bookmark } from "./bookmark.ts";
-import { readDatabaseUrl } from "./database_url.ts";
+import { DATABASE_URL_EXPECTED, readDatabaseUrl } from "./database_url.ts";
 import { MemoryStore } from "./memory_store.ts";
 import { openPostgres } from "./postgres_store.ts";
 import { prune } from "./prune.ts";
@@ -65,6 +65,11 @@ async function openStore(
   log: Log,
 ): Promise<Store> {
   const database = readDatabaseUrl(databaseUrl ?? DEFAULT_URL);
+  if (!database) {
+    throw new StartError(
+      `DATABASE_URL is not understood; expected ${DATABASE_URL_EXPECTED}.`,
+    );
+  }
   if (database.kind === "postgres") {
     const { url, place } = database;
     return await openPostgres(url, { place, timeout, signal, log });
