@@ -15,6 +15,8 @@ export interface TestDatabase {
   here: { url: string; folder: string | undefined };
   bookmarks(): Promise<(Bookmark & { deleted: boolean })[]>;
   auditLines(): Promise<Omit<AuditLine, "at">[]>;
+  /** As if a version with so many migrations had been here. */
+  pretendMigrations(count: number): Promise<void>;
   drop(): Promise<void>;
 }
 
@@ -66,6 +68,8 @@ async function freshFile(): Promise<TestDatabase> {
         bookmarkId: String(row.bookmark_id),
         fingerprint: String(row.fingerprint),
       })),
+    pretendMigrations: async (count) =>
+      void await rows(`pragma user_version = ${count}`),
     drop: () => Promise.resolve(fs.rmSync(folder, { recursive: true })),
   };
 }
@@ -98,6 +102,8 @@ async function freshOnServer(): Promise<TestDatabase> {
         bookmarkId: row.bookmark_id,
         fingerprint: row.fingerprint,
       })),
+    pretendMigrations: async (number) =>
+      void await sql`insert into bookmark_migrations values (${number})`,
     async drop() {
       await sql.end({ timeout: 5 });
       await admin.unsafe(`drop database ${name} with (force)`);
