@@ -61,7 +61,11 @@ export class AuditLog {
     this.#closed = true;
     // One that fails was begun by a timer: its lines get another chance.
     await this.#saving?.catch(() => {});
-    await this.flush();
+    try {
+      await this.flush();
+    } finally {
+      clearTimeout(this.#timer);
+    }
   }
 
   async #saveAll(): Promise<void> {

@@ -352,22 +352,27 @@ async function onFresh(
   return {
     ask: api.ask,
     async stop() {
-      await api.stop();
-      const bookmarks = await database.bookmarks();
-      const lines = await database.auditLines();
-      assert(bookmarks.length > 20);
-      for (const { deleted: _, ...bookmark } of bookmarks) {
-        const own = lines.filter((line) => line.bookmarkId === bookmark.id);
-        assertEquals(
-          own.filter(({ action }) => action === "created").length,
-          1,
-        );
-        const { fingerprint } = await auditLine("updated", bookmark);
-        assert(own.some((line) => line.fingerprint === fingerprint));
+      try {
+        await api.stop();
+        await checkAudit(database);
+      } finally {
+        await database.drop();
       }
-      await database.drop();
     },
   };
+}
+
+async function checkAudit(database: TestDatabase): Promise<void> {
+  const bookmarks = await database.bookmarks();
+  const lines = await database.auditLines();
+  assert(bookmarks.length > 20);
+  for (const { deleted: _, ...bookmark } of bookmarks) {
+    const own = lines.filter((line) => line.bookmarkId === bookmark.id);
+    const created = own.filter(({ action }) => action === "created");
+    assertEquals(created.length, 1);
+    const { fingerprint } = await auditLine("updated", bookmark);
+    assert(own.some((line) => line.fingerprint === fingerprint));
+  }
 }
 
 async function serveApp(database: TestDatabase | undefined): Promise<Api> {

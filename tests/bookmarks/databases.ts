@@ -38,6 +38,19 @@ export function freshDatabase(kind: Kind): Promise<TestDatabase> {
   return kind === "SQLite" ? freshFile() : freshOnServer();
 }
 
+/** A test that fails must not leave a connection that keeps it alive. */
+export async function withDatabase(
+  kind: Kind,
+  use: (database: TestDatabase) => Promise<void>,
+): Promise<void> {
+  const database = await freshDatabase(kind);
+  try {
+    await use(database);
+  } finally {
+    await database.drop();
+  }
+}
+
 async function freshFile(): Promise<TestDatabase> {
   const { DatabaseSync } = await import("node:sqlite");
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "lastcall-sqlite-"));

@@ -13,7 +13,7 @@ import {
 import { openBookmarks } from "../../src/bookmarks/mod.ts";
 import { StartError } from "../../src/server/mod.ts";
 import { spawnApp, startApp } from "./app_process.ts";
-import { freshDatabase, kinds, missing, sqlite } from "./databases.ts";
+import { kinds, missing, sqlite, withDatabase } from "./databases.ts";
 import { openApp, quietController } from "./in_process.ts";
 
 const noSqlite = missing("SQLite");
@@ -144,33 +144,31 @@ describe("a database that cannot be used is one sentence", () => {
   test(
     "one without this database",
     { ...limit, skip: noPostgres },
-    async () => {
-      const { here, drop } = await freshDatabase("Postgres");
-      const url = new URL(here.url);
-      url.pathname = "nowhere";
-      url.password = "sesame";
-      await endsWith(
-        await spawnApp({ DATABASE_URL: url.href }),
-        1,
-        `${url.host}/nowhere does not let us in (no such database)`,
-      );
-      await drop();
-    },
+    () =>
+      withDatabase("Postgres", async ({ here }) => {
+        const url = new URL(here.url);
+        url.pathname = "nowhere";
+        url.password = "sesame";
+        await endsWith(
+          await spawnApp({ DATABASE_URL: url.href }),
+          1,
+          `${url.host}/nowhere does not let us in (no such database)`,
+        );
+      }),
   );
 
   test(
     "one that does not know us",
     { ...limit, skip: noPostgres },
-    async () => {
-      const { here, drop } = await freshDatabase("Postgres");
-      const url = new URL(here.url);
-      url.username = "stranger";
-      url.password = "sesame";
-      const server = await spawnApp({ DATABASE_URL: url.href });
-      await endsWith(server, 1, "(it refuses this user or password)");
-      assert(!server.output().includes("stranger"), "it printed the user");
-      await drop();
-    },
+    () =>
+      withDatabase("Postgres", async ({ here }) => {
+        const url = new URL(here.url);
+        url.username = "stranger";
+        url.password = "sesame";
+        const server = await spawnApp({ DATABASE_URL: url.href });
+        await endsWith(server, 1, "(it refuses this user or password)");
+        assert(!server.output().includes("stranger"), "it printed the user");
+      }),
   );
 
   test("SQLite where there is none", { ...limit, skip: sqlite }, async () => {
@@ -181,43 +179,45 @@ describe("a database that cannot be used is one sentence", () => {
     );
   });
 
-  test("a file that is no database", { ...limit, skip: noSqlite }, async () => {
-    const { here, drop } = await freshDatabase("SQLite");
-    const data = path.join(here.folder!, "data");
-    fs.mkdirSync(data);
-    fs.writeFileSync(path.join(data, "bookmarks.db"), "x".repeat(5000));
-    await endsWith(
-      await spawnApp({ DATABASE_URL: here.url }, here.folder),
-      1,
-      "The SQLite database ./data/bookmarks.db cannot be used: " +
-        "file is not a database",
-    );
-    await drop();
-  });
+  test(
+    "a file that is no database",
+    { ...limit, skip: noSqlite },
+    () =>
+      withDatabase("SQLite", async ({ here }) => {
+        const data = path.join(here.folder!, "data");
+        fs.mkdirSync(data);
+        fs.writeFileSync(path.join(data, "bookmarks.db"), "x".repeat(5000));
+        await endsWith(
+          await spawnApp({ DATABASE_URL: here.url }, here.folder),
+          1,
+          "The SQLite database ./data/bookmarks.db cannot be used: " +
+            "file is not a database",
+        );
+      }),
+  );
 
   for (const kind of kinds) {
     test(`one on ${kind} that a newer version has migrated`, {
       ...limit,
       skip: missing(kind),
-    }, async () => {
-      const database = await freshDatabase(kind);
-      await (await openApp(database)).stop();
-      await database.pretendMigrations(99);
-      const { shutdown } = quietController();
-      await assertRejects(
-        () =>
-          openBookmarks({
-            databaseUrl: database.url,
-            connectTimeout: 10_000,
-            shutdown,
-          }),
-        StartError,
-        "cannot be used: it has had 99 migrations, and this version knows 2; " +
-          "start the newer version that made them.",
-      );
-      assertEquals((await shutdown.begin()).hooks, []);
-      await database.drop();
-    });
+    }, () =>
+      withDatabase(kind, async (database) => {
+        await (await openApp(database)).stop();
+        await database.pretendMigrations(99);
+        const { shutdown } = quietController();
+        await assertRejects(
+          () =>
+            openBookmarks({
+              databaseUrl: database.url,
+              connectTimeout: 10_000,
+              shutdown,
+            }),
+          StartError,
+          "cannot be used: it has had 99 migrations, and this version knows 2; " +
+            "start the newer version that made them.",
+        );
+        assertEquals((await shutdown.begin()).hooks, []);
+      }));
   }
 });
 
@@ -225,40 +225,38 @@ describe("a start", () => {
   test("waits for a database that comes later", {
     ...limit,
     skip: noPostgres,
-  }, async () => {
-    const database = await freshDatabase("Postgres");
-    const port = await freePort();
-    const real = new URL(database.url);
-    const url = new URL(database.url);
-    url.port = `${port}`;
-    const server = await spawnApp({ DATABASE_URL: url.href });
-    await server.logged("database not connected", { attempt: 2 });
-    const proxy = await tcpServer(port, (socket) => {
-      const upstream = net.connect(Number(real.port), real.hostname);
-      upstream.on("error", () => socket.destroy());
-      socket.pipe(upstream).pipe(socket);
-    });
-    await server.logged("server listening");
-    server.signal("SIGTERM");
-    assertEquals((await server.exited).code, 0, server.describe());
-    proxy.close();
-    await database.drop();
-  });
+  }, () =>
+    withDatabase("Postgres", async (database) => {
+      const port = await freePort();
+      const real = new URL(database.url);
+      const url = new URL(database.url);
+      url.port = `${port}`;
+      const server = await spawnApp({ DATABASE_URL: url.href });
+      await server.logged("database not connected", { attempt: 2 });
+      const proxy = await tcpServer(port, (socket) => {
+        const upstream = net.connect(Number(real.port), real.hostname);
+        upstream.on("error", () => socket.destroy());
+        socket.pipe(upstream).pipe(socket);
+      });
+      await server.logged("server listening");
+      server.signal("SIGTERM");
+      assertEquals((await server.exited).code, 0, server.describe());
+      proxy.close();
+    }));
 
   test("beside others on a new database migrates it once", {
     ...limit,
     skip: noPostgres,
-  }, async () => {
-    const database = await freshDatabase("Postgres");
-    const apps = await Promise.all(
-      [1, 2, 3, 4].map(() => openApp(database)),
-    );
-    for (const app of apps) {
-      assertEquals((await app.ask("/bookmarks")).status, 200);
-    }
-    for (const app of apps) await app.stop();
-    await database.drop();
-  });
+  }, () =>
+    withDatabase("Postgres", async (database) => {
+      const apps = await Promise.all(
+        [1, 2, 3, 4].map(() => openApp(database)),
+      );
+      for (const app of apps) {
+        assertEquals((await app.ask("/bookmarks")).status, 200);
+      }
+      for (const app of apps) await app.stop();
+    }));
 
   test("without DATABASE_URL makes ./data and uses it", {
     ...limit,
@@ -280,54 +278,53 @@ for (const kind of kinds) {
   test(
     `on ${kind} what was deleted long ago is pruned, and noted`,
     options,
-    async () => {
-      const database = await freshDatabase(kind);
-      const first = await openApp(database);
-      const now = new Date().toISOString();
-      const fields = { url: "https://example.com/", title: "x", tags: [] };
-      const ids = [1, 2, 3, 4].map((n) =>
-        `${n}`.repeat(8) + "-0000-4000-8000-000000000000"
-      );
-      for (const id of ids) {
-        await first.opened.store.create({
-          ...fields,
-          id,
-          createdAt: now,
-          updatedAt: now,
-        });
-      }
-      const [alive, today, lastMonth, longAgo] = ids;
-      const daysAgo = (days: number) =>
-        new Date(Date.now() - days * 24 * 60 * 60 * 1000).toISOString();
-      await first.opened.store.delete(today!, now);
-      await first.opened.store.delete(lastMonth!, daysAgo(29));
-      await first.opened.store.delete(longAgo!, daysAgo(31));
-      await first.stop();
+    () =>
+      withDatabase(kind, async (database) => {
+        const first = await openApp(database);
+        const now = new Date().toISOString();
+        const fields = { url: "https://example.com/", title: "x", tags: [] };
+        const ids = [1, 2, 3, 4].map((n) =>
+          `${n}`.repeat(8) + "-0000-4000-8000-000000000000"
+        );
+        for (const id of ids) {
+          await first.opened.store.create({
+            ...fields,
+            id,
+            createdAt: now,
+            updatedAt: now,
+          });
+        }
+        const [alive, today, lastMonth, longAgo] = ids;
+        const daysAgo = (days: number) =>
+          new Date(Date.now() - days * 24 * 60 * 60 * 1000).toISOString();
+        await first.opened.store.delete(today!, now);
+        await first.opened.store.delete(lastMonth!, daysAgo(29));
+        await first.opened.store.delete(longAgo!, daysAgo(31));
+        await first.stop();
 
-      const second = await openApp(database);
-      await second.stop();
-      const left = (await database.bookmarks()).map(({ id }) => id).toSorted();
-      assertEquals(left, [alive!, today!, lastMonth!]);
-      assertEquals(
-        (await database.auditLines()).map((
-          line,
-        ) => [line.action, line.bookmarkId]),
-        [["pruned", longAgo!]],
-      );
-      await database.drop();
-    },
+        const second = await openApp(database);
+        await second.stop();
+        const left = (await database.bookmarks()).map(({ id }) => id)
+          .toSorted();
+        assertEquals(left, [alive!, today!, lastMonth!]);
+        assertEquals(
+          (await database.auditLines()).map((
+            line,
+          ) => [line.action, line.bookmarkId]),
+          [["pruned", longAgo!]],
+        );
+      }),
   );
 
   test(
     `on ${kind} a ping tells whether the store can be used`,
     options,
-    async () => {
-      const database = await freshDatabase(kind);
-      const app = await openApp(database);
-      await app.opened.store.ping();
-      await app.stop();
-      await assertRejects(() => app.opened.store.ping());
-      await database.drop();
-    },
+    () =>
+      withDatabase(kind, async (database) => {
+        const app = await openApp(database);
+        await app.opened.store.ping();
+        await app.stop();
+        await assertRejects(() => app.opened.store.ping());
+      }),
   );
 }

@@ -9,11 +9,10 @@ import { assert, assertEquals } from "@std/assert";
 import { killAll, removeScratch } from "../contract/server_process.ts";
 import { startApp } from "./app_process.ts";
 import {
-  freshDatabase,
-  type Kind,
   kinds,
   missing,
   type TestDatabase,
+  withDatabase,
 } from "./databases.ts";
 import { Random, seed } from "./random.ts";
 import { Writers } from "./writers.ts";
@@ -49,19 +48,6 @@ function start({ here: { url, folder } }: TestDatabase) {
   return startApp({ DATABASE_URL: url }, folder);
 }
 
-async function onFresh(
-  kind: Kind,
-  use: (database: TestDatabase) => Promise<void>,
-): Promise<void> {
-  const database = await freshDatabase(kind);
-  try {
-    await use(database);
-  } finally {
-    killAll();
-    await database.drop();
-  }
-}
-
 for (const kind of kinds) {
   const skip = missing(kind);
 
@@ -75,7 +61,7 @@ for (const kind of kinds) {
       let [acknowledged, late] = [0, 0];
       for (let number = 0; number < rounds; number++) {
         const random = new Random(seed + number);
-        await onFresh(kind, async (database) => {
+        await withDatabase(kind, async (database) => {
           const { server, writers, exit, ...result } = await round(
             database,
             random,
@@ -117,7 +103,7 @@ for (const kind of kinds) {
       let acknowledged = 0;
       for (let number = 0; number < rounds; number++) {
         const random = new Random(seed + number);
-        await onFresh(kind, async (database) => {
+        await withDatabase(kind, async (database) => {
           const { writers, exit } = await round(
             database,
             random,
