@@ -196,16 +196,16 @@ class Fuzz {
       "OPTIONS",
     ]);
     const headers: Record<string, string> = {};
-    if (random.chance(0.8)) headers["Content-Type"] = "application/json";
-    else if (random.chance(0.8)) {
-      headers["Content-Type"] = random.one([
-        "application/json; charset=utf-16",
-        "application/jsonp",
-        "multipart/form-data; boundary=x",
-        "text/plain",
-        ";",
-      ]);
-    }
+    const odd = [
+      "application/json; charset=utf-16",
+      "application/jsonp",
+      "multipart/form-data; boundary=x",
+      "text/plain",
+      ";",
+      undefined,
+    ];
+    const type = random.chance(0.8) ? "application/json" : random.one(odd);
+    if (type !== undefined) headers["Content-Type"] = type;
     for (
       const name of ["Accept", "X-Request-Id", "Cookie", "Accept-Encoding"]
     ) {
