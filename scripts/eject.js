@@ -130,20 +130,11 @@ function special(file, text) {
         delete json.packages[""].dependencies[dependency];
         delete json.packages[`node_modules/${dependency}`];
       });
-    case "deno.lock":
-      return changed(text, (json) => {
-        const isOurs = (/** @type {string} */ name) =>
-          name.replace(/^npm:/, "").startsWith(`${dependency}@`);
-        for (const part of [json.specifiers, json.npm]) {
-          for (const key of Object.keys(part)) {
-            if (isOurs(key)) delete part[key];
-          }
-        }
-        const { packageJson } = json.workspace;
-        packageJson.dependencies = packageJson.dependencies.filter(
-          (/** @type {string} */ name) => !isOurs(name),
-        );
-      });
+    case "deno.lock": // in a layout of its own
+      return text
+        .replace(new RegExp(`^ *"npm:${dependency}@.*\n`, "gm"), "")
+        .replace(new RegExp(`^ *"${dependency}@[^}]*},?\n`, "gm"), "")
+        .replace(/,(?=\s*[}\]])/g, "");
     case "bun.lock": // JSON with trailing commas, one entry a line
       return text.replace(
         new RegExp(`^ *"${dependency}": ("[^"]*"|\\[.*\\]),\n\n?`, "gm"),
@@ -151,10 +142,11 @@ function special(file, text) {
       );
     case "deno.json":
       return text.replace(/^ *"eject": .*\n/m, "")
-        .replace(/--allow-env=\S+/g, (flag) => without(flag, variables))
-        .replace(/--allow-(read|write)=\S+/g, (flag) => without(flag, [folder]))
-        .replace(/ {2,}(?=\S+ src\/main\.ts)/g, " ")
-        .replace(/(deno run.*?) {2,}/g, "$1 ");
+        .replace(/ --allow-env=\S+/g, (flag) => without(flag, variables))
+        .replace(
+          / --allow-(read|write)=\S+/g,
+          (flag) => without(flag, [folder]),
+        );
   }
 }
 
