@@ -142,7 +142,10 @@ function special(file, text) {
       );
     case "deno.json":
       return text.replace(/^ *"eject": .*\n/m, "")
-        .replace(/ --allow-env=\S+/g, (flag) => without(flag, variables))
+        .replace(
+          / --(allow|ignore)-env=\S+/g,
+          (flag) => without(flag, variables),
+        )
         .replace(
           / --allow-(read|write)=\S+/g,
           (flag) => without(flag, [folder]),

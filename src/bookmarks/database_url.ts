@@ -29,12 +29,15 @@ export function readDatabaseUrl(text: string): Database | undefined {
   return path ? { kind: "sqlite", path } : undefined;
 }
 
-/** Undefined where the `postgres` package could not read the URL. */
+/**
+ * Undefined where the `postgres` package could not read the URL, or would ask
+ * the system who we are.
+ */
 function placeOf(text: string): string | undefined {
   try {
     const { host, pathname, username, password } = new URL(text);
     [username, password].forEach(decodeURIComponent);
-    return host ? `${host}${pathname}` : undefined;
+    return host && username ? `${host}${pathname}` : undefined;
   } catch {
     return undefined;
   }

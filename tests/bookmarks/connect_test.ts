@@ -29,10 +29,10 @@ describe("a DATABASE_URL", () => {
       },
     ],
     [
-      "postgresql://db/marks",
+      "postgresql://me@db/marks",
       {
         kind: "postgres",
-        url: "postgresql://db/marks",
+        url: "postgresql://me@db/marks",
         place: "db/marks",
       },
     ],
@@ -49,6 +49,7 @@ describe("a DATABASE_URL", () => {
       "file:./b.db",
       "sqlite:",
       "postgres://",
+      "postgres://db/marks",
       "postgres://me:ses%ame@db/marks",
       "postgres://me:sesame@db:port/marks",
     ]
