@@ -4,6 +4,8 @@ import { pause } from "./pause.ts";
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 5000;
 const LONGEST_ATTEMPT = 5000;
+/** With less time than this it would fail for the want of it. */
+const SHORTEST_ATTEMPT = 250;
 
 export interface Connecting {
   /** What is connected to, for people: no credentials. */
@@ -47,7 +49,8 @@ export async function connect<T>(
       const { message: reason, mayPass } = error;
       const longest = Math.min(FIRST_PAUSE * 2 ** (number - 1), LONGEST_PAUSE);
       const ms = Math.round(longest * (0.5 + Math.random() / 2));
-      const goesOn = mayPass && performance.now() + ms < deadline;
+      const next = performance.now() + ms;
+      const goesOn = mayPass && next + SHORTEST_ATTEMPT <= deadline;
       log({
         level: "warn",
         message: "database not connected",
