@@ -5,6 +5,7 @@
  * @module
  */
 import * as v from "valibot";
+import { DATABASE_URL_EXPECTED, isDatabaseUrl } from "./bookmarks/mod.ts"; // example
 import {
   type ConfigResult,
   type Environment,
@@ -35,6 +36,10 @@ const time = wholeNumber(
   `a whole number of milliseconds from 0 to ${LONGEST_TIME}, such as 500`,
 );
 const path = v.string();
+const flag = v.pipe(
+  v.picklist(["true", "false"], "true or false"),
+  v.transform((text) => text === "true"),
+);
 
 /** Every variable, its default, and what is right; times in milliseconds. */
 export const schema = v.pipe(
@@ -77,6 +82,13 @@ export const schema = v.pipe(
     TLS_CERT: v.optional(path),
     // A path; but who puts the key itself here must not find it in a log.
     TLS_KEY: secret(v.optional(path)),
+    REUSE_PORT: v.optional(flag, "false"),
+    // example:begin
+    DATABASE_URL: secret(
+      v.optional(text(DATABASE_URL_EXPECTED, isDatabaseUrl)),
+    ),
+    DATABASE_CONNECT_TIMEOUT_MS: v.optional(time, "30000"),
+    // example:end
   }),
   v.forward(
     v.partialCheck(
@@ -114,6 +126,9 @@ export const schema = v.pipe(
     logLevel: env.LOG_LEVEL,
     adminPort: env.ADMIN_PORT,
     corsOrigins: env.CORS_ORIGINS ?? [],
+    reusePort: env.REUSE_PORT,
+    databaseUrl: env.DATABASE_URL, // example
+    databaseConnectTimeout: env.DATABASE_CONNECT_TIMEOUT_MS, // example
     ...(cert && key ? { tls: { cert, key } } : {}),
   })),
 );

@@ -1,6 +1,7 @@
 import * as runtime from "#runtime";
 import { serveAdmin } from "./admin.ts";
 import { createApp } from "./app.ts";
+import { bookmarks, openBookmarks } from "./bookmarks/mod.ts"; // example
 import { listConfig, readConfig } from "./config.ts";
 import { Console } from "./console.ts";
 import { openLog } from "./logging.ts";
@@ -18,7 +19,8 @@ async function main(): Promise<number> {
   }
   if (asked) return 0;
   const { config } = result;
-  const { hostname, port, tls, logFormat, logLevel: level } = config;
+  const { hostname, port, tls, reusePort } = config;
+  const { logFormat, logLevel: level } = config;
 
   const pretty = logFormat === "pretty" ||
     logFormat === "auto" && runtime.isTerminal;
@@ -46,7 +48,22 @@ async function main(): Promise<number> {
     //   checks.add("database", (signal) => db.ping(signal));
 
     const app = createApp(parts);
-    const server = await serve(app, { hostname, port, tls, shutdown });
+    // example:begin
+    const opened = await openBookmarks({
+      databaseUrl: config.databaseUrl,
+      connectTimeout: config.databaseConnectTimeout,
+      shutdown,
+    });
+    checks.add("bookmarks", () => opened.store.ping());
+    app.route("/bookmarks", bookmarks(opened));
+    // example:end
+    const server = await serve(app, {
+      hostname,
+      port,
+      tls,
+      reusePort,
+      shutdown,
+    });
     person?.greet(server, app);
   });
   return report.exitCode;

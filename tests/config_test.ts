@@ -37,6 +37,9 @@ const DEFAULTS: Config = {
   logLevel: "info",
   adminPort: undefined,
   corsOrigins: [],
+  reusePort: false,
+  databaseUrl: undefined, // example
+  databaseConnectTimeout: 30_000, // example
 };
 
 describe("config", () => {
@@ -74,6 +77,9 @@ describe("config", () => {
         adminPort: 9090,
         corsOrigins: ["https://a.example", "http://localhost:5173"],
         tls: { cert: "cert.pem", key: "key.pem" },
+        reusePort: true,
+        databaseUrl: undefined, // example
+        databaseConnectTimeout: 30_000, // example
       },
     );
   });
