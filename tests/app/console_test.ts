@@ -148,9 +148,7 @@ describe(`${startCommand} in a terminal`, { skip }, () => {
 
 test("where stdout is no terminal, every line is JSON", async () => {
   const server = await start();
-  const port = await portOf(server);
-  const client = await RawClient.connect(port);
-  await client.send("GET", "/slow?ms=400");
+  const client = await slowRequest(server, 400);
   server.signal("SIGTERM");
   assertEquals((await client.response()).status, 200);
   assertEquals((await server.exited).code, 0, server.describe());
