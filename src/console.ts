@@ -64,7 +64,7 @@ function statusOf(
     : [count(inFlight, "request"), count(openSockets, "WebSocket")]
       .filter(Boolean);
   return left.length > 0
-    ? `  Waiting for ${left.join(" and ")}. Ctrl-C again cuts them off.`
+    ? `  Waiting for ${left.join(" and ")}. Ctrl-C again cuts it short.`
     : "  Closing what was opened. Ctrl-C again waits no longer.";
 }
 

@@ -99,7 +99,7 @@ function forPeople(formatter: typeof getTextFormatter): TextFormatter {
   const format = formatter({
     timestamp: "time",
     timeZone: null,
-    level: "FULL",
+    level: (level) => level === "warning" ? "WARN" : level.toUpperCase(),
     value: "bare",
     sanitize: { sgr: "escape", newlines: "escape" },
     format: ({ timestamp, level, message, record: { properties } }) => {
