@@ -63,6 +63,9 @@ describe("config", () => {
         CORS_ORIGINS: "https://a.example, http://localhost:5173",
         TLS_CERT: "cert.pem",
         TLS_KEY: "key.pem",
+        REUSE_PORT: "true",
+        DATABASE_URL: "sqlite:some.db", // example
+        DATABASE_CONNECT_TIMEOUT_MS: "6", // example
       }),
       {
         hostname: "127.0.0.1",
@@ -78,8 +81,8 @@ describe("config", () => {
         corsOrigins: ["https://a.example", "http://localhost:5173"],
         tls: { cert: "cert.pem", key: "key.pem" },
         reusePort: true,
-        databaseUrl: undefined, // example
-        databaseConnectTimeout: 30_000, // example
+        databaseUrl: "sqlite:some.db", // example
+        databaseConnectTimeout: 6, // example
       },
     );
   });
