@@ -106,6 +106,7 @@ class BunListener implements Listener {
     request: Request,
     server: Bun.Server<BunWebSocketData>,
   ): Response | Promise<Response> {
+    if (hasNoHost(request)) return new Response(null, { status: 400 });
     this.#remember(request);
     if (this.#counting) this.#count(request);
     const result = this.#fetch(request, server);
@@ -262,6 +263,14 @@ function watched(
       websocket.close(peer, code, reason);
     },
   };
+}
+
+/**
+ * With a Host that is none, Bun's URL is the path alone; Hono would take the
+ * second part of "/public/private" for the whole.
+ */
+function hasNoHost({ url }: Request): boolean {
+  return url.startsWith("/");
 }
 
 /** At most 255; Bun takes whole seconds. */

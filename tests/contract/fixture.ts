@@ -20,9 +20,11 @@
  */
 import process from "node:process";
 import { type Context, Hono } from "hono";
+import { HTTPException } from "hono/http-exception";
 import { streamSSE } from "hono/streaming";
 import * as runtime from "#runtime";
 import {
+  bodyLimit,
   getConnInfo,
   health,
   run,
@@ -98,6 +100,7 @@ app.route("/", health(shutdown));
 
 // Hono's own would write to stderr, which tests expect to stay empty.
 app.onError((error, c) => {
+  if (error instanceof HTTPException) return error.getResponse();
   emit("handler failed", { path: c.req.path, error: error.message });
   return c.text("handler failed", 500);
 });
@@ -166,6 +169,8 @@ app.get("/events", (c) =>
 const count = async (c: Context) =>
   c.text(String((await c.req.arrayBuffer()).byteLength));
 app.post("/upload", count);
+app.post("/limited", bodyLimit(1_000_000), count);
+app.post("/limited-less", bodyLimit(1000), count);
 app.post("/upload-late", async (c) => {
   await delay(query(c, "ms", 500));
   return await count(c);
