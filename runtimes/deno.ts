@@ -75,8 +75,8 @@ function openListener(
   /** Every response says `Connection: close`; requests since then. */
   let retiring = false;
   let received = 0;
-  /** Requests that bring a body are turned away. */
-  let refusingBodies = false;
+  /** What would have to be waited for is turned away. */
+  let refusing = false;
   let stopped = false;
   let onLeft = () => {};
   let onCut = () => {};
@@ -129,7 +129,7 @@ function openListener(
     info: Deno.ServeHandlerInfo,
   ): Response | Promise<Response> {
     received++;
-    if (refusingBodies && mayHaveBody(request)) return refusal();
+    if (refusing && breaks(request)) return refusal();
     const result = handle(request, info);
     return result instanceof Promise ? result : sayClose(result);
   }
@@ -235,18 +235,28 @@ function openListener(
     await lastMoments(idleGrace, recent || open.length > 0, unaware, isOpen);
     // shutdown() closes all WebSockets in one instant, and cuts the deaf.
     await closeSockets();
-    // shutdown() makes every request body unreadable that has not been read,
-    // also one that has arrived (denoland/deno#36809). So it has to wait.
-    refusingBodies = true;
-    await withoutBodies();
+    refusing = true;
+    await withoutBreakables();
     await quietTurns(() => received, () => delay(1));
   }
 
-  /** Resolves when no request that may have a body is in flight. */
-  function withoutBodies(): Promise<void> {
+  /**
+   * Whether shutdown() would break this request, and so has to wait for it. It
+   * makes every request body unreadable that has not been read, also one that
+   * has arrived (denoland/deno#36809). Over HTTP/2 it sends GOAWAY; to a client
+   * that answers with one of its own (Node's does, always) Deno then closes the
+   * connection, open streams and all. Only HTTP/1.1 requests bring a Host.
+   */
+  function breaks(request: Request): boolean {
+    return mayHaveBody(request) ||
+      tls !== undefined && !request.headers.has("host");
+  }
+
+  /** Resolves when nothing that shutdown() would break is in flight. */
+  function withoutBreakables(): Promise<void> {
     return new Promise((resolve) => {
       onLeft = () => {
-        if (!open.some(({ request }) => mayHaveBody(request))) resolve();
+        if (!open.some(({ request }) => breaks(request))) resolve();
       };
       onLeft();
     });

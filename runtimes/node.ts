@@ -33,7 +33,10 @@ export async function listen(
   opened: (socket: Socket) => () => void,
 ): Promise<Listener> {
   if (reusePort && !canReusePort()) {
-    throw new ListenError("other", "reusePort needs Node 22.12 or later");
+    throw new ListenError(
+      "other",
+      `reusePort needs Node 22.12 or later, and this is ${version}`,
+    );
   }
   if (unix !== undefined) await removeStaleSocket(unix);
   const connections = new Connections(limits, tls && await readTls(tls));

@@ -15,8 +15,8 @@
 const BEGIN = "<!-- matrix:begin -->";
 const END = "<!-- matrix:end -->";
 
-/** Start, drain, force, cleanup, wrappers: the order of the contract. */
-const CHAPTERS = "SDFCW";
+/** Start, drain, force, cleanup, network, wrappers: as in the contract. */
+const CHAPTERS = "SDFCNW";
 
 /** @param {Column[]} columns @returns {Matrix} */
 export function matrixOf(columns) {

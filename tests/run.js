@@ -13,8 +13,8 @@
 //
 //   LASTCALL_RUNTIME      deno, bun or node
 //   LASTCALL_LABEL        "Deno 2.9.6", "Node 24": its column of the matrix
-//   LASTCALL_MATRIX_DIR   where it writes `<label>.json`: a list of
-//                         { clause, title, ok, skipped, note? }
+//   LASTCALL_MATRIX_DIR   where each of its files writes `<label> <id>.json`: a
+//                         list of { clause, title, ok, skipped, note? }
 
 import { spawn } from "node:child_process";
 import {

@@ -81,7 +81,7 @@ describe("serve", () => {
     ["in use", "Port 3000 on 0.0.0.0 is in use by another process; stop"],
     ["not ours", "0.0.0.0 is not an address of this machine; set HOST"],
     ["denied", "This process may not listen on port 3000 of 0.0.0.0; set"],
-    ["other", "Could not listen on port 3000 of 0.0.0.0: E-CODE"],
+    ["other", "Could not listen on port 3000 of 0.0.0.0: E-CODE."],
   ];
   for (const [failure, sentence] of sentences) {
     test(`says in one sentence that a socket is ${failure}`, async () => {

@@ -123,8 +123,9 @@ function refuseIfClosing(shutdown: ShutdownController): void {
 
 /** Who is to blame, without what a query string may give away. */
 function toBlame({ method, url, since }: InFlight): CutRequest {
-  // Absolute or not: the path begins at the first slash after the authority.
-  const path = url.replace(/^[a-z]+:\/\/[^/?#]*/i, "").replace(/[?#].*$/s, "");
+  // Absolute (Deno: http+unix) or not: the path begins at the first slash after
+  // the authority.
+  const path = url.replace(/^[a-z+]+:\/\/[^/?#]*/i, "").replace(/[?#].*$/s, "");
   return { method, path: path || "/", ageMs: Math.max(0, Date.now() - since) };
 }
 

@@ -25,6 +25,7 @@ import { streamSSE } from "hono/streaming";
 import * as runtime from "#runtime";
 import {
   bodyLimit,
+  eventStream,
   getConnInfo,
   health,
   run,
@@ -165,6 +166,15 @@ app.get("/events", (c) =>
     await aborted(shutdown.signal);
     await stream.writeSSE({ event: "bye", data: "the server is leaving" });
   }));
+
+app.get(
+  "/stream",
+  (c) =>
+    eventStream(c, shutdown.signal, async (stream, over) => {
+      await stream.writeSSE({ event: "hello", data: "1" });
+      await aborted(over);
+    }, { heartbeat: query(c, "heartbeat", 15_000) }),
+);
 
 const count = async (c: Context) =>
   c.text(String((await c.req.arrayBuffer()).byteLength));
