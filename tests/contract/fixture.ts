@@ -131,6 +131,7 @@ app.get("/big-stream", (c) => {
         if (sent >= bytes.length) return controller.close();
         controller.enqueue(bytes.subarray(sent, sent += 65_536));
       },
+      cancel: () => emit("reader cut"),
     }),
   );
 });
@@ -179,8 +180,14 @@ app.get(
 const count = async (c: Context) =>
   c.text(String((await c.req.arrayBuffer()).byteLength));
 app.post("/upload", count);
-app.post("/limited", bodyLimit(1_000_000), count);
-app.post("/limited-less", bodyLimit(1000), count);
+app.post("/limited/upload-late", async (_, next) => {
+  await delay(500);
+  await next();
+});
+app.use("/limited/*", bodyLimit(1_000_000));
+app.post("/limited/upload", count);
+app.post("/limited/more", bodyLimit(6_000_000), count);
+app.post("/limited/less", bodyLimit(1000), count);
 app.post("/upload-late", async (c) => {
   await delay(query(c, "ms", 500));
   return await count(c);
