@@ -13,6 +13,7 @@
  * SOCKET_BATCH         how many WebSockets are closed at once
  * SECOND_SERVER        one more server on the same controller
  * UNIX, REUSE_PORT, TLS_CERT, TLS_KEY, LIMITS (JSON)   options of `serve`
+ * FAILS                every request fails, and no app answers for it
  * NO_RUN               `serve` alone, without `run` around it
  * NO_EXIT              no explicit exit at the end
  * NOISE_BYTES, NOISE_TO=console|stdout|stderr     written by the last hook
@@ -268,7 +269,8 @@ async function start(): Promise<void> {
   const hostname = env("HOST") ?? "127.0.0.1";
   const port = ms("PORT", 0);
   const [cert, key] = [env("TLS_CERT"), env("TLS_KEY")];
-  const server = await serve(app, {
+  const fails = () => Promise.reject(new Error("a secret"));
+  const server = await serve(env("FAILS") ? { fetch: fails } : app, {
     hostname,
     port,
     shutdown,
