@@ -71,7 +71,7 @@ export class Connections {
     const connections = this;
     // Node calls this when a response is out, flushed and all; so no response
     // needs a listener of its own.
-    class Response extends ServerResponse {
+    class Response extends ServerResponse<Request> {
       override detachSocket(socket: Socket): void {
         super.detachSocket(socket);
         connections.#out(this);

@@ -90,7 +90,7 @@ const malformed: Record<string, string> = {
   "a target without a slash": get("slow"),
   "a target of 200 KB": get("/" + "x".repeat(200_000)),
   "a header without end": get("/").slice(0, -2) + `X: ${"x".repeat(300_000)}`,
-  "5,000 headers": get("/", host + "X: y\r\n".repeat(5000)),
+  "5,000 headers": get("/", host + "X-Many: and many more\r\n".repeat(5000)),
   "HTTP/9.9": `GET / HTTP/9.9\r\n${host}\r\n`,
   "a TLS hello where none is expected": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc" +
     "\x03\x03" + "x".repeat(100) + "\r\n\r\n",
