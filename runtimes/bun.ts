@@ -273,9 +273,15 @@ function hasNoHost({ url }: Request): boolean {
   return url.startsWith("/");
 }
 
-/** At most 255; Bun takes whole seconds. */
+/** Bun counts none. */
+export function expectManyListeners(): void {}
+
+/**
+ * Bun takes whole seconds, 255 at most, and looks every four: a timeout of four
+ * or less strikes at the next look, even while data flows.
+ */
 function seconds(ms: number): number {
-  return Math.min(255, Math.ceil(ms / 1000));
+  return Math.min(255, Math.max(5, Math.ceil(ms / 1000)));
 }
 
 function seen(request: Request, since: number): Seen {

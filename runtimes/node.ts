@@ -2,6 +2,7 @@ import {
   createAdaptorServer,
   type WebSocketServerLike,
 } from "@hono/node-server";
+import { setMaxListeners } from "node:events";
 import type { createServer, RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import process from "node:process";
@@ -82,6 +83,11 @@ export async function listen(
     close: (closing) => connections.close(closing),
     cut: () => connections.cut(),
   };
+}
+
+/** Node 20 warns of a leak on stderr when the eleventh event stream opens. */
+export function expectManyListeners(signal: AbortSignal): void {
+  setMaxListeners(0, signal);
 }
 
 function canReusePort(): boolean {

@@ -33,6 +33,8 @@ export interface Runtime {
   onSignal(signal: string, listener: () => void): () => void;
   /** Uncaught errors and unhandled rejections, in place of a crash. */
   onUncaught(listener: (error: unknown) => void): () => void;
+  /** Every request may listen to this signal: many listeners are no leak. */
+  expectManyListeners(signal: AbortSignal): void;
   /** Ends the process once what was written to stdout and stderr is out. */
   exit(code: number): Promise<never>;
 }

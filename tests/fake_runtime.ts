@@ -43,6 +43,8 @@ export class FakeRuntime implements Runtime {
     return () => this.uncaught.delete(listener);
   }
 
+  expectManyListeners(): void {}
+
   exit(): Promise<never> {
     throw new Error("the engine never exits the process");
   }

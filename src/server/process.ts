@@ -26,6 +26,7 @@ export function watchProcess(
   if (watched.has(shutdown)) return;
   watched.add(shutdown);
   refuseOldRuntime(runtime);
+  runtime.expectManyListeners(shutdown.signal);
 
   let firstAt: number | undefined;
   const onSignal = (signal: string) => {

@@ -21,6 +21,7 @@
  */
 import process from "node:process";
 import { type Context, Hono } from "hono";
+import { html } from "hono/html";
 import { HTTPException } from "hono/http-exception";
 import { streamSSE } from "hono/streaming";
 import * as runtime from "#runtime";
@@ -177,6 +178,38 @@ app.get(
       await aborted(over);
     }, { heartbeat: query(c, "heartbeat", 15_000) }),
 );
+
+/** A browser's view: reports to `to` what becomes of its two connections. */
+app.get("/page", (c) =>
+  c.html(html`
+    <!doctype html>
+    <title>lastcall</title>
+    <script>
+        const report = (what) =>
+          fetch("${c.req.query("to")}", {
+            method: "POST",
+            mode: "no-cors",
+            body: JSON.stringify(what),
+          });
+        const connect = () => {
+          const socket = new WebSocket("ws://" + location.host + "/ws");
+          let opened = false;
+          socket.onopen = () => {
+            opened = true;
+            report({ what: "socket opened" });
+          };
+          socket.onclose = ({ code, reason, wasClean }) => {
+            if (opened) report({ what: "socket closed", code, reason, wasClean });
+            setTimeout(connect, 100);
+          };
+        };
+        connect();
+        const events = new EventSource("/stream");
+        for (const type of ["hello", "shutdown"]) {
+          events.addEventListener(type, ({ data }) => report({ what: type, data }));
+        }
+      </script>
+  `));
 
 const count = async (c: Context) =>
   c.text(String((await c.req.arrayBuffer()).byteLength));

@@ -97,7 +97,7 @@ clause(
       const { openedAt, heads, bodies, stalled, idle, quiet } = clients;
       const slow = await server.connect();
       const answer = slow.get(
-        `/slow?ms=${isNode ? limits.writeTimeout + 1000 : 5000}`,
+        `/slow?ms=${isBun ? 12_000 : limits.writeTimeout + 3000}`,
       );
 
       if (isNode) {
@@ -122,7 +122,7 @@ clause(
         assertEquals(quiet.ending, undefined, "a quiet stream goes on");
       } else if (isBun) {
         note(
-          "one clock of whole seconds for the body, the idle and the stalled " +
+          "one clock of 5 s or more for the body, the idle and the stalled " +
             "connection, which also cuts a handler and a quiet stream that " +
             "take longer; a head has 12 s, whatever is set",
         );
