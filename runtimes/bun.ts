@@ -113,6 +113,7 @@ class BunListener implements Listener {
     request: Request,
     server: Bun.Server<BunWebSocketData>,
   ): Response | Promise<Response> {
+    if (hasNoHost(request)) return new Response(null, { status: 400 });
     this.#remember(request);
     if (this.#counting) this.#count(request);
     const result = this.#fetch(request, server);
@@ -269,6 +270,14 @@ function watched(
       websocket.close(peer, code, reason);
     },
   };
+}
+
+/**
+ * With a Host that is none, Bun's URL is the path alone; Hono would take the
+ * second part of "/public/private" for the whole.
+ */
+function hasNoHost({ url }: Request): boolean {
+  return url.startsWith("/");
 }
 
 /** Bun counts none. */

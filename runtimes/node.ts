@@ -59,8 +59,10 @@ export async function listen(
   });
   createAdaptorServer({
     fetch,
-    createServer: ((_: unknown, listener: RequestListener) =>
-      server.on("request", connections.track(listener))) as typeof createServer,
+    createServer: ((_: unknown, listener: RequestListener) => {
+      server.on("request", connections.track(listener));
+      return connections.upgrades;
+    }) as unknown as typeof createServer,
     // Structurally the same; their types differ in overloads we do not use.
     websocket: { server: websockets as unknown as WebSocketServerLike },
   });

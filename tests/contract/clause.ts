@@ -15,7 +15,7 @@ const CLAUSE_LIMIT = 90_000;
 
 export interface Clause {
   /** One hard case of the clause; a failure carries its name. */
-  step(name: string, run: () => Promise<void>): Promise<void>;
+  step(name: string, run: () => Promise<void>, limit?: number): Promise<void>;
   /** A documented difference of this runtime, for the matrix. */
   note(text: string): void;
   /** A number worth printing beside the clause. */
@@ -60,9 +60,9 @@ export function clause(
         CLAUSE_LIMIT,
         run({
           // The steps after a failed one still tell something.
-          async step(name, run) {
+          async step(name, run, limit = STEP_LIMIT) {
             try {
-              await bounded(STEP_LIMIT, run());
+              await bounded(limit, run());
             } catch (error) {
               if (error instanceof Skip) throw error;
               const { message } = error as Error;

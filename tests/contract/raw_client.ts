@@ -163,6 +163,11 @@ export class RawClient {
     void this.closed.then(() => clearInterval(timer));
   }
 
+  /** Says that nothing more will come, and goes on reading. */
+  halfClose(): void {
+    this.#socket.end();
+  }
+
   /** Gives up: the server sees the connection go away. */
   leave(): void {
     this.#socket.destroy();
