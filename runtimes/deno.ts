@@ -247,7 +247,8 @@ function openListener(
     await closeSockets();
     refusing = true;
     await withoutBreakables();
-    await quietTurns(() => received, () => delay(1));
+    // From its acceptance to its request a connection takes Deno some turns.
+    await quietTurns(() => received, () => delay(2), 5);
   }
 
   /**

@@ -290,7 +290,15 @@ function denoRights({ UNIX, TLS_CERT, TLS_KEY }: Env): string[] {
   ];
 }
 
+/** Those of `deno task start`. */
+function appRights(): string[] {
+  const text = fs.readFileSync(path.join(root, "deno.json"), "utf8");
+  const [, run = "", ...args] = String(JSON.parse(text).tasks.start).split(" ");
+  return [run, "--no-prompt", ...args.filter((arg) => arg !== app)];
+}
+
 export const fixture = "tests/contract/fixture.ts";
+export const app = "src/main.ts";
 
 /** The command line that runs one of our own source files. */
 export async function commandFor(
@@ -298,8 +306,10 @@ export async function commandFor(
   env: Env = {},
 ): Promise<string[]> {
   if (runtime === "deno") {
-    const rights = denoRights(env);
-    return [executable, ...denoRun, ...rights, path.join(root, source)];
+    const rights = source === app
+      ? appRights()
+      : [...denoRun, ...denoRights(env)];
+    return [executable, ...rights, path.join(root, source)];
   }
   if (runtime === "bun") return [executable, path.join(root, source)];
   return [executable, "--enable-source-maps", await bundle(source)];
