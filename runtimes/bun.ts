@@ -1,4 +1,5 @@
 import { type BunWebSocketData, websocket } from "hono/bun";
+import { emptyAcceptQueue } from "./accept_queue.ts";
 import {
   COARSE,
   delay,
@@ -6,6 +7,7 @@ import {
   mayHaveBody,
   sayClose,
 } from "./last_moments.ts";
+import { knock } from "./node_knock.ts";
 import { eventLoopDelayBeyond, exitAfter } from "./node_process.ts";
 import {
   type Closing,
@@ -207,6 +209,7 @@ class BunListener implements Listener {
       unaware,
       (seen) => this.#isOpen(seen),
     );
+    await emptyAcceptQueue(() => knock(this.hostname, this.port, this.#unix));
     const stop = this.#server.stop().then(() => this.#isDone = true);
     stopped();
     void closeSockets();

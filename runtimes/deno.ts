@@ -1,4 +1,4 @@
-import { quietTurns } from "./accept_queue.ts";
+import { emptyAcceptQueue, NO_REQUEST, reachable } from "./accept_queue.ts";
 import {
   COARSE,
   delay,
@@ -84,7 +84,6 @@ function openListener(
   let answered = 0;
   /** Every response says `Connection: close`; requests since then. */
   let retiring = false;
-  let received = 0;
   /** What would have to be waited for is turned away. */
   let refusing = false;
   let stopped = false;
@@ -138,7 +137,6 @@ function openListener(
     request: Request,
     info: Deno.ServeHandlerInfo,
   ): Response | Promise<Response> {
-    received++;
     if (refusing && breaks(request)) return refusal();
     const result = handle(request, info);
     return result instanceof Promise ? result : sayClose(result);
@@ -247,8 +245,20 @@ function openListener(
     await closeSockets();
     refusing = true;
     await withoutBreakables();
-    // From its acceptance to its request a connection takes Deno some turns.
-    await quietTurns(() => received, () => delay(2), 5);
+    await emptyAcceptQueue(knock);
+  }
+
+  async function knock(): Promise<void> {
+    const { port } = server.addr as Deno.NetAddr;
+    const connection = unix === undefined
+      ? await Deno.connect({ hostname: reachable(hostname), port })
+      : await Deno.connect({ transport: "unix", path: unix });
+    try {
+      await connection.write(new TextEncoder().encode(NO_REQUEST));
+      await connection.read(new Uint8Array(1));
+    } finally {
+      connection.close();
+    }
   }
 
   /**

@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { type WebSocket, WebSocketServer } from "ws";
 import { Connections } from "./node_connections.ts";
+import { knock } from "./node_knock.ts";
 import { eventLoopDelayBeyond, exitAfter, LOOK } from "./node_process.ts";
 import {
   type FetchHandler,
@@ -80,14 +81,15 @@ export async function listen(
     );
   });
 
-  const address = server.address();
+  const at = (server.address() as AddressInfo).port ?? 0;
   return {
     hostname,
-    port: (address as AddressInfo).port ?? 0,
+    port: at,
     inFlight: () => connections.inFlight(),
     countAnswers: () => connections.countAnswers(),
     answered: () => connections.answered,
-    close: (closing) => connections.close(closing),
+    close: (closing) =>
+      connections.close(closing, () => knock(hostname, at, unix)),
     cut: () => connections.cut(),
   };
 }

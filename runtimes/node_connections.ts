@@ -13,7 +13,7 @@ import {
 } from "node:http2";
 import { Server as NetServer, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { quietTurns } from "./accept_queue.ts";
+import { emptyAcceptQueue } from "./accept_queue.ts";
 import { Sessions } from "./node_http2.ts";
 import type { Closing, InFlight, Limits, Tls } from "./runtime.ts";
 
@@ -59,7 +59,6 @@ export class Connections {
   readonly #limits: Limits;
   readonly #all = new Set<Connection>();
   readonly #upgraded = new Set<Socket>();
-  #accepted = 0;
   #counting = false;
   #closing = false;
   #timers: NodeJS.Timeout[] = [];
@@ -111,7 +110,6 @@ export class Connections {
       });
     } else {
       server.on("connection", (socket: Socket) => {
-        this.#accepted++;
         this.#accept(socket);
       });
     }
@@ -166,11 +164,9 @@ export class Connections {
 
   async close(
     { idleGrace, stopped, closeSockets }: Closing,
+    knock: () => Promise<void>,
   ): Promise<void> {
-    await quietTurns(
-      () => this.#accepted,
-      () => new Promise((resolve) => setImmediate(resolve)),
-    );
+    await emptyAcceptQueue(knock);
     const closed = this.#stopListening();
     stopped();
     const socketsClosed = closeSockets();
@@ -227,7 +223,6 @@ export class Connections {
   }
 
   #handshake(socket: Socket): void {
-    this.#accepted++;
     const peer = peerOf(socket);
     this.#handshaking.set(peer, socket);
     socket.on("close", () => this.#handshaking.delete(peer));
