@@ -1,20 +1,26 @@
-import { delay } from "./last_moments.ts";
-
 /** No server takes this for a request: the runtime answers it, not the app. */
 export const NO_REQUEST = "?\r\n\r\n";
-/** Where the runtime is too busy to answer, waiting longer is of no use. */
+/** Under steady traffic there is no quiet turn to wait for. */
 const PATIENCE = 250;
 
 /**
  * Connections that the kernel has accepted and the runtime has not are reset
  * when the listener closes (of one connection per request at 1,500 a second, 74
- * in 27,073). The queue is first in, first out: when a connection of our own
- * (`knock`) is answered, all before it have been taken.
+ * in 27,073). So wait until a turn brought none. A turn is one of the event loop,
+ * where the runtime tells of each connection. Where it tells only of requests, a
+ * turn is a connection of our own: the queue is first in, first out, and when
+ * ours has been answered all before it have been taken.
  */
 export async function emptyAcceptQueue(
-  knock: () => Promise<unknown>,
+  arrived: () => number,
+  turn: () => Promise<unknown>,
 ): Promise<void> {
-  await Promise.race([knock().catch(() => {}), delay(PATIENCE)]);
+  const until = Date.now() + PATIENCE;
+  for (let quiet = 0; quiet < 3 && Date.now() < until;) {
+    const before = arrived();
+    await turn();
+    quiet = arrived() === before ? quiet + 1 : 0;
+  }
 }
 
 /** Where to find a server that listens there. */

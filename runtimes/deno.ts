@@ -84,6 +84,7 @@ function openListener(
   let answered = 0;
   /** Every response says `Connection: close`; requests since then. */
   let retiring = false;
+  let received = 0;
   /** What would have to be waited for is turned away. */
   let refusing = false;
   let stopped = false;
@@ -137,6 +138,7 @@ function openListener(
     request: Request,
     info: Deno.ServeHandlerInfo,
   ): Response | Promise<Response> {
+    received++;
     if (refusing && breaks(request)) return refusal();
     const result = handle(request, info);
     return result instanceof Promise ? result : sayClose(result);
@@ -245,20 +247,24 @@ function openListener(
     await closeSockets();
     refusing = true;
     await withoutBreakables();
-    await emptyAcceptQueue(knock);
+    await emptyAcceptQueue(() => received, knock);
   }
 
-  async function knock(): Promise<void> {
+  /** Rights to connect may be missing, and a busy runtime may not answer. */
+  function knock(): Promise<void> {
     const { port } = server.addr as Deno.NetAddr;
-    const connection = unix === undefined
-      ? await Deno.connect({ hostname: reachable(hostname), port })
-      : await Deno.connect({ transport: "unix", path: unix });
-    try {
-      await connection.write(new TextEncoder().encode(NO_REQUEST));
-      await connection.read(new Uint8Array(1));
-    } finally {
-      connection.close();
-    }
+    const connecting = unix === undefined
+      ? Deno.connect({ hostname: reachable(hostname), port })
+      : Deno.connect({ transport: "unix", path: unix });
+    const answered = connecting.then(async (connection) => {
+      try {
+        await connection.write(new TextEncoder().encode(NO_REQUEST));
+        await connection.read(new Uint8Array(1));
+      } finally {
+        connection.close();
+      }
+    });
+    return Promise.race([answered.catch(() => delay(1)), delay(COARSE)]);
   }
 
   /**

@@ -8,7 +8,6 @@ import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { type WebSocket, WebSocketServer } from "ws";
 import { Connections } from "./node_connections.ts";
-import { knock } from "./node_knock.ts";
 import { eventLoopDelayBeyond, exitAfter, LOOK } from "./node_process.ts";
 import {
   type FetchHandler,
@@ -88,8 +87,7 @@ export async function listen(
     inFlight: () => connections.inFlight(),
     countAnswers: () => connections.countAnswers(),
     answered: () => connections.answered,
-    close: (closing) =>
-      connections.close(closing, () => knock(hostname, at, unix)),
+    close: (closing) => connections.close(closing),
     cut: () => connections.cut(),
   };
 }

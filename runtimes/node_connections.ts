@@ -60,6 +60,7 @@ export class Connections {
   readonly #upgraded = new Set<Socket>();
   /** One for all: a closure for each was a tenth of an idle connection. */
   readonly #gone: (this: Socket) => void;
+  #accepted = 0;
   #counting = false;
   #closing = false;
   #timers: NodeJS.Timeout[] = [];
@@ -114,6 +115,7 @@ export class Connections {
       });
     } else {
       server.on("connection", (socket: Socket) => {
+        this.#accepted++;
         this.#accept(socket);
       });
     }
@@ -167,9 +169,11 @@ export class Connections {
 
   async close(
     { idleGrace, stopped, closeSockets }: Closing,
-    knock: () => Promise<void>,
   ): Promise<void> {
-    await emptyAcceptQueue(knock);
+    await emptyAcceptQueue(
+      () => this.#accepted,
+      () => new Promise((resolve) => setImmediate(resolve)),
+    );
     const closed = this.#stopListening();
     stopped();
     const socketsClosed = closeSockets();
@@ -226,6 +230,7 @@ export class Connections {
   }
 
   #handshake(socket: Socket): void {
+    this.#accepted++;
     const peer = peerOf(socket);
     this.#handshaking.set(peer, socket);
     socket.on("close", () => this.#handshaking.delete(peer));
