@@ -6,7 +6,6 @@ import { availableParallelism } from "node:os";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { cleanEnv } from "../runtimes.js";
-import { now } from "./clock.js";
 
 /** @typedef {"server" | "client"} Side */
 
@@ -61,7 +60,7 @@ export class Child {
      */
     this.exited = new Promise((resolve) => {
       this.#process.on("exit", (code, signal) => {
-        const at = now();
+        const at = performance.now();
         alive.delete(this);
         resolve({ how: code ?? signal ?? "unknown", at });
       });

@@ -4,11 +4,10 @@
 //   node clients.js PORT COUNT PATH
 //
 // Each sends one request and stays. Says when all have been answered, and when
-// all are closed how many were and when the last byte came; leaves with stdin.
+// all are closed how many were; leaves with stdin.
 
 import { connect } from "node:net";
 import process from "node:process";
-import { now } from "./clock.js";
 
 /** Fewer than any accept queue holds. */
 const AT_ONCE = 100;
@@ -18,7 +17,6 @@ const PER_ADDRESS = 1000;
 const [port, count, path] = process.argv.slice(2);
 const wanted = Number(count);
 let answered = 0, closed = 0, opened = 0;
-let lastByteAt = 0;
 
 process.stdin.resume();
 process.stdin.on("end", () => process.exit(0));
@@ -39,7 +37,6 @@ function open() {
   });
   let text = "", whole = false;
   socket.on("data", (data) => {
-    lastByteAt = now();
     if (whole) return;
     text += data;
     whole = isWhole(text);
@@ -62,5 +59,5 @@ function isWhole(text) {
 
 /** @param {string} event */
 function tell(event) {
-  console.log(JSON.stringify({ event, answered, lastByteAt }));
+  console.log(JSON.stringify({ event, answered }));
 }

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { Child } from "./child.js";
-import { now } from "./clock.js";
 import { Server } from "./contender.js";
 import { inTurns, spread } from "./statistics.js";
 
@@ -23,12 +22,11 @@ import { inTurns, spread } from "./statistics.js";
  */
 
 /**
- * @typedef {object} LastCall an ending with requests in flight
+ * @typedef {object} BusyEnding with requests in flight
  * @property {string} name
  * @property {number} requests
  * @property {number} answered the fewest of all rounds
- * @property {Spread} exitMs since the signal
- * @property {Spread | undefined} afterLastByteMs
+ * @property {Spread} exitMs
  * @property {string} how
  */
 
@@ -93,9 +91,6 @@ export async function endings(field, rounds, progress) {
       requests: IN_FLIGHT,
       answered,
       exitMs: spread(mine.map(({ exitMs }) => exitMs)),
-      afterLastByteMs: answered > 0
-        ? spread(mine.map(({ afterLastByteMs }) => afterLastByteMs))
-        : undefined,
       how: unique(mine.map(({ how }) => how)),
     };
   });
@@ -131,10 +126,10 @@ async function endBusy(leaver) {
   const server = await Server.start(leaver);
   const guests = clients(server, IN_FLIGHT, `/held/${IN_FLIGHT}`);
   await server.event("held");
-  const { exitMs, how, at } = await end(server, leaver.signal);
-  const { answered = 0, lastByteAt = 0 } = await guests.event("closed");
+  const { exitMs, how } = await end(server, leaver.signal);
+  const { answered = 0 } = await guests.event("closed");
   await guests.leave();
-  return { exitMs, how, answered, afterLastByteMs: at - lastByteAt };
+  return { exitMs, how, answered };
 }
 
 /** @param {Server} server @param {number} count @param {string} path */
@@ -146,12 +141,12 @@ function clients({ port }, count, path) {
 
 /** @param {Server} server @param {NodeJS.Signals} signal */
 async function end(server, signal) {
-  const began = now();
+  const began = performance.now();
   server.signal(signal);
   const patience = setTimeout(() => server.signal("SIGKILL"), PATIENCE);
   const { how, at } = await server.exited;
   clearTimeout(patience);
-  return { exitMs: at - began, how, at };
+  return { exitMs: at - began, how };
 }
 
 /** @param {(string | number)[]} values */

@@ -10,7 +10,7 @@ import { mean } from "./statistics.js";
 
 /** @typedef {import("./contender.js").RuntimeName} RuntimeName */
 /** @typedef {import("./ending.js").Ending} Ending */
-/** @typedef {import("./ending.js").LastCall} LastCall */
+/** @typedef {import("./ending.js").BusyEnding} BusyEnding */
 /** @typedef {import("./start_up.js").StartUp} StartUp */
 /** @typedef {import("./statistics.js").Spread} Spread */
 /** @typedef {import("./throughput.js").Throughput} Throughput */
@@ -22,7 +22,7 @@ import { mean } from "./statistics.js";
  * @property {StartUp} starts
  * @property {Throughput[]} routes
  * @property {Ending[]} idle
- * @property {LastCall[]} busy
+ * @property {BusyEnding[]} busy
  */
 
 /**
@@ -167,8 +167,8 @@ export function markdown(results) {
       fields.flatMap(({ label, idle }) => memoryRows(label, idle)),
     ),
     "## From the signal to the exit",
-    `In milliseconds, ${endings} endings each, in turns. Idle connections have been quiet for half a second; those used in the moments before get lastcall's `idleGrace` of 250 ms, on purpose. ` +
-    `In flight are ${IN_FLIGHT} requests whose handlers end half a second after the signal: how many were answered whole, in the worst round, and how long after the last byte the process had ended. ` +
+    `In milliseconds, ${endings} endings each, in turns. Idle connections have been quiet for half a second; those used in the moments before get lastcall's idle grace of 250 ms, on purpose. ` +
+    `In flight are ${IN_FLIGHT} requests whose handlers all end half a second after the signal; how many of them were answered whole is of the worst round. ` +
     "`killed` is SIGKILL, which nothing can beat; `forced stop` is the runtime's own: `abort()`, `stop(true)`, `closeAllConnections()`.",
     table(
       [
@@ -177,18 +177,18 @@ export function markdown(results) {
         "no connection",
         "1,000 idle",
         "10,000 idle",
-        `${IN_FLIGHT} in flight, answered`,
-        "after the last byte",
+        `${IN_FLIGHT} in flight`,
+        "answered",
         "exit",
       ],
       fields.flatMap(({ label, idle, busy }) =>
-        busy.map(({ name, answered, afterLastByteMs, how }) => [
+        busy.map(({ name, answered, exitMs, how }) => [
           label,
           name,
           ...idle.filter((ending) => ending.name === name)
             .map(({ exitMs }) => ms(exitMs)),
+          ms(exitMs),
           String(answered),
-          afterLastByteMs ? ms(afterLastByteMs) : "-",
           how,
         ])
       ),

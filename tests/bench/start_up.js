@@ -1,6 +1,5 @@
 // From the start of the process to its first answer.
 
-import { now } from "./clock.js";
 import { Server } from "./contender.js";
 import { inTurns, spread } from "./statistics.js";
 
@@ -29,10 +28,10 @@ export async function startUp({ bare, lastcall, srvx }, rounds) {
 
 /** @param {import("./contender.js").Contender} contender */
 async function start(contender) {
-  const began = now();
+  const began = performance.now();
   const server = await Server.start(contender);
   await server.answers("/");
-  const ms = now() - began;
+  const ms = performance.now() - began;
   await server.kill();
   return ms;
 }
