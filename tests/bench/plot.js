@@ -35,7 +35,7 @@ const STYLE = `
 /** @param {Results} results */
 export function plot({ fields }) {
   const rows = Math.max(...fields.map(({ routes }) => routes.length));
-  const endingsTop = TOP + rows * ROW + 74;
+  const endingsTop = TOP + rows * ROW + 92;
   const counts = connectionCounts(fields);
   const height = endingsTop + counts.length * 4 * (BAR + 3) +
     counts.length * 14 + 46;
@@ -116,12 +116,7 @@ function mark(x, y, { median, low, high }, color) {
       n(x(high))
     }" y2="${y}" stroke-width="3" ${style}/>`,
     `<circle cx="${n(x(median))}" cy="${y}" r="4.5" ${style}/>`,
-    text(
-      Math.max(x(high), x(1)) + 10,
-      y + 4,
-      median.toFixed(2),
-      "quiet",
-    ),
+    text(x(Infinity) + 10, y + 4, median.toFixed(2), "quiet"),
   ].join("\n");
 }
 
@@ -175,20 +170,28 @@ function endingsPanel({ idle }, left, top, counts, scale) {
 
 /** @typedef {{ at: (value: number) => number, ticks: number[] }} Scale */
 
-/** From the slowest to a little above the bare runtime. */
-/** @param {FieldResults[]} fields @returns {Scale} */
+/**
+ * Wide enough for every dot; a whisker or a noise that would go on beyond ends
+ * at the edge.
+ *
+ * @param {FieldResults[]} fields
+ * @returns {Scale}
+ */
 function ratioScale(fields) {
   const all = fields.flatMap(({ routes }) =>
-    routes.flatMap((
-      { toBare, srvxToBare, noise },
-    ) => [toBare, srvxToBare, noise])
-  );
-  const least = Math.floor(10 * Math.min(...all.map(({ low }) => low))) / 10;
-  const most = Math.ceil(10 * Math.max(...all.map(({ high }) => high))) / 10;
-  const step = most - least > 0.6 ? 0.2 : 0.1;
+    routes.flatMap(({ toBare, srvxToBare }) => [toBare, srvxToBare])
+  ).map(({ median }) => median);
+  const tenths = 10 * Math.min(0.9, ...all);
+  const least = Math.floor(tenths - 0.1) / 10;
+  const most = Math.ceil(10 * Math.max(1.1, ...all) + 0.1) / 10;
+  const step = most - least > 0.5 ? 0.2 : 0.1;
   const ticks = [];
-  for (let tick = 1; tick >= least - 0.01; tick -= step) ticks.push(tick);
-  return { at: (value) => (value - least) / (most - least), ticks };
+  for (let tick = 1; tick >= least; tick -= step) ticks.push(tick);
+  for (let tick = 1 + step; tick <= most; tick += step) ticks.push(tick);
+  return {
+    at: (value) => Math.min(1, Math.max(0, (value - least) / (most - least))),
+    ticks,
+  };
 }
 
 /** @param {FieldResults[]} fields @returns {Scale} */
