@@ -43,6 +43,13 @@ export async function listen(
   }
 }
 
+/**
+ * Over TLS, shutdown() resolves with the last records still to be written, and
+ * nothing tells when they are. Of 30 MB to a slow reader, an exit on the spot
+ * lost up to 64 KB in 3 shutdowns of 125, after 100 ms in 1 of 300.
+ */
+const TLS_FLUSH = 250;
+
 /** A request that is being served: its handler, or the stream it answered. */
 class Exchange {
   /** Its place among the open ones; below zero once it has left. */
@@ -221,9 +228,10 @@ function openListener(
     stopped = true;
     const done = server.shutdown();
     // Deno closes the socket in the next turn of its loop.
-    await Promise.race([done, delay(1)]);
+    const atOnce = await Promise.race([done.then(() => true), delay(1)]);
     closing.stopped();
-    await Promise.race([cut, done]);
+    const flushed = tls && !atOnce ? done.then(() => delay(TLS_FLUSH)) : done;
+    await Promise.race([cut, flushed]);
     clearInterval(ticking);
     if (unix !== undefined) await removeSocket(unix);
   }

@@ -97,14 +97,18 @@ clause(
           return client.get("/big");
         }, {
           env: { ...tls, DRAIN_TIMEOUT_MS: 8000 },
+          // Deno's TLS client, paused when the end comes, never tells of it.
+          leaves: isDeno,
           check: (response) =>
             assert(isPattern(response, 30_000_000), `${response.length} bytes`),
         }),
     );
 
     await step("HTTP/1.1: the end follows the last byte (D6)", async () => {
+      const limit = isDeno ? 300 : 50;
+      if (isDeno) note("over TLS it ends 250 ms late, lest last bytes be lost");
       measured(
-        await bestOf(6, 50, "from the last byte over TLS", async () => {
+        await bestOf(6, limit, "from the last byte over TLS", async () => {
           const server = await startFixture({ ...tls, IDLE_GRACE_MS: 100 });
           const client = await server.connect();
           const response = client.get("/drip?n=6&ms=80");
