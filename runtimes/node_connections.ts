@@ -303,9 +303,10 @@ export class Connections {
 }
 
 /**
- * Where one listens for upgrades, Node hands over the connection for any; and
- * Java's and curl's ask for h2c with each first request, got no answer, and held
- * the shutdown. Whoever asks for more than a WebSocket is served as if not asked.
+ * Where somebody listens for upgrades, Node hands over the connection for any.
+ * Java's client and `curl --http2` ask for h2c with their first request: they got
+ * no answer, and held the shutdown. Who asks for anything but a WebSocket is
+ * served as if it had not asked.
  */
 class Request extends IncomingMessage {
   // Not a private field: the constructor of the base class sets `upgrade`.
