@@ -47,6 +47,11 @@ export function onSignal(signal: string, listener: () => void): () => void {
 export function onUncaught(listener: (error: unknown) => void): () => void {
   process.on("uncaughtException", listener);
   process.on("unhandledRejection", listener);
+  // A reader of our output that has gone away is no reason to end; and told as
+  // an error, it would be one more line that nobody reads, and so on for ever.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", () => {});
+  }
   return () => {
     process.off("uncaughtException", listener);
     process.off("unhandledRejection", listener);

@@ -1237,6 +1237,19 @@ clause(
     const slowStderr = '{ { "$@" 2>&1 >&4; echo $? > "$REST.exit"; } |' +
       ' { sleep 1.2; cat > "$REST"; }; } 4>&1';
 
+    await step("a reader of its output that goes away", async () => {
+      const server = await startFixture();
+      const client = await server.connect();
+      server.closeOutput();
+      for (let n = 0; n < 3; n++) {
+        // This route writes lines of its own.
+        assertEquals((await client.get("/slow?ms=10")).status, 200);
+      }
+      server.signal("SIGTERM");
+      const { code } = await server.exited;
+      assertEquals(code, 0);
+    });
+
     for (const NOISE_TO of ["console", "stdout", "stderr"]) {
       await step(`1 MB through ${NOISE_TO}`, async () => {
         const REST = path.join(scratchFolder(), `rest-${NOISE_TO}`);

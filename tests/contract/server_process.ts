@@ -107,6 +107,12 @@ export class Process {
   #child: ChildProcess;
   #watchers = new Set<() => void>();
 
+  /** Nobody reads any more what it has to say. */
+  closeOutput(): void {
+    this.#child.stdout?.destroy();
+    this.#child.stderr?.destroy();
+  }
+
   constructor(command: string[], { env = {}, cwd = root }: SpawnOptions = {}) {
     const [file = "", ...args] = command;
     this.#child = spawn(file, args, {
