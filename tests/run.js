@@ -6,10 +6,11 @@
 //   --update-matrix                 write the matrix into README.md
 //   any other word                  test files whose path contains it
 //
-// tests/*_test.ts run inside the runtime. The drivers in tests/contract start
-// servers as processes; Node's drivers always run on the machine's own Node, and
-// LASTCALL_SERVER_NODE names the Node that their servers run on. All run with
-// the root of the repository as the current folder. A driver is told:
+// tests/*_test.ts run inside the runtime. The drivers in tests/contract and
+// tests/deploy start servers as processes; Node's drivers always run on the
+// machine's own Node, and LASTCALL_SERVER_NODE names the Node that their servers
+// run on. All run with the root of the repository as the current folder. A driver
+// is told:
 //
 //   LASTCALL_RUNTIME      deno, bun or node
 //   LASTCALL_LABEL        "Deno 2.9.6", "Node 24": its column of the matrix
@@ -85,7 +86,7 @@ async function main() {
   if (!wanted) return 2;
 
   const units = testFiles("tests");
-  const contracts = testFiles("tests/contract");
+  const contracts = ["tests/contract", "tests/deploy"].flatMap(testFiles);
   if (HERE === "node") await bundle([...units, ...contracts]);
 
   let passed = 0, failed = 0, skipped = 0;
@@ -184,7 +185,7 @@ async function bundle(files) {
     format: "esm",
     target: "node20",
     // They work as packages from node_modules, and esbuild as nothing else.
-    external: ["esbuild", "typescript"],
+    external: ["esbuild", "typescript", "yaml"],
     sourcemap: "inline",
     logLevel: "warning",
   });
