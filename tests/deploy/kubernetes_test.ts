@@ -133,7 +133,8 @@ function misfits(value: Any, shape: Shape, path: string): string[] {
     return fit ? [] : [`${path} should map names to strings`];
   }
   if (typeof shape === "string") {
-    return typeof value === shape ? [] : [`${path} should be a ${shape}`];
+    const type: string = typeof value;
+    return type === shape ? [] : [`${path} should be a ${shape}`];
   }
   if (Array.isArray(shape)) {
     if (!Array.isArray(value)) return [`${path} should be a list`];

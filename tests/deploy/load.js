@@ -35,8 +35,8 @@ import net from "node:net";
 /** One request in so many comes on a connection of its own. */
 const ONE_SHOT = 0.2;
 const TIMEOUT = 15_000;
-/** How many kept connections stand by: more than are ever busy. */
-const KEPT = 50;
+/** Clients that keep their connection for their next request. */
+const CLIENTS = 50;
 
 export class Load {
   sent = 0;
@@ -50,8 +50,13 @@ export class Load {
   #perMs;
   #random;
   #began = 0;
-  /** @type {net.Socket[]} */
-  #idle = [];
+  /**
+   * The clients that wait, with their connection where it is still open: each
+   * takes its turn, so that none is quiet for long.
+   *
+   * @type {{ socket: net.Socket | undefined }[]}
+   */
+  #waiting = Array.from({ length: CLIENTS }, () => ({ socket: undefined }));
   #open = 0;
   #stopped = false;
   #onDone = () => {};
@@ -99,7 +104,7 @@ export class Load {
         new Promise((resolve) => this.#onDone = resolve)
       );
     }
-    for (const socket of this.#idle) socket.destroy();
+    for (const { socket } of this.#waiting) socket?.destroy();
   }
 
   #send() {
@@ -113,14 +118,14 @@ export class Load {
       this.#mix[0];
     if (!request) throw new Error("There is no request to send.");
     const keep = this.#random() >= ONE_SHOT;
-    // The one that has waited longest: each of them is now quiet, now busy.
-    const kept = keep && this.#idle.length >= KEPT
-      ? this.#idle.shift()
+    const client = keep
+      ? this.#waiting.shift() ?? { socket: undefined }
       : undefined;
+    const kept = client?.socket;
+    const port = this.#port;
     this.#open++;
     new Exchange(
-      kept ??
-        net.connect({ port: this.#port, host: "127.0.0.1", noDelay: true }),
+      kept ?? net.connect({ port, host: "127.0.0.1", noDelay: true }),
       request,
       { keep, kept: kept !== undefined },
       (result, socket) => {
@@ -132,18 +137,23 @@ export class Load {
           const what = `${request.method} ${request.path}`;
           this.failures.push({ ...result, request: what, at });
         }
-        if (socket && !this.#stopped) {
-          this.#idle.push(socket);
-          // The balancer may close it while it waits; that is no failure.
-          const forget = () => {
-            this.#idle = this.#idle.filter((one) => one !== socket);
-            socket.destroy();
-          };
-          socket.once("end", forget).once("error", forget);
-        } else socket?.destroy();
+        if (client) this.#wait(socket);
         if (--this.#open === 0) this.#onDone();
       },
     );
+  }
+
+  /** @param {net.Socket | undefined} socket */
+  #wait(socket) {
+    const client = { socket };
+    this.#waiting.push(client);
+    // Whoever is at the other end may close it meanwhile; that is no failure.
+    const forget = () => {
+      client.socket = undefined;
+      socket?.destroy();
+    };
+    socket?.once("end", forget).once("error", forget);
+    if (this.#stopped) forget();
   }
 }
 
