@@ -72,3 +72,33 @@ test("HAProxy turns away in less than half of the drain delay", () => {
     }
   }
 });
+
+test("the sums in the guide add up, and those of shipped files are theirs", () => {
+  const needed = (file: string) => {
+    const [server] = examine(file).servers;
+    assert(server);
+    return budgetOf(server).needed / 1000;
+  };
+  const pages: [page: string, seconds: number][] = [
+    ["README.md", needed("kubernetes.yaml") - 5],
+    ["kubernetes.md", needed("kubernetes.yaml")],
+    ["docker.md", needed("compose.yaml")],
+    ["haproxy.md", needed("compose.yaml")],
+    ["nginx.md", needed("compose.yaml")],
+    ["systemd.md", needed("lastcall@.service")],
+    // From the signal, with what the page itself asks for.
+    ["platforms.md", needed("kubernetes.yaml") - 5],
+    ["alb.md", needed("kubernetes.yaml") - 5 + 20],
+    ["overlap.md", needed("kubernetes.yaml") - 5],
+  ];
+  for (const [page, seconds] of pages) {
+    const text = readFileSync(`docs/deploy/${page}`, "utf8");
+    const sum =
+      /([\d.]+(?: \([^)]*\))?(?: \+ [\d.]+(?: \([^)]*\))?){3,}) = ([\d.]+) s/;
+    const [, terms = "", total] = sum.exec(text) ?? [];
+    const added = terms.replaceAll(/\([^)]*\)/g, "").split("+").map(Number)
+      .reduce((sum, term) => sum + term, 0);
+    assertEquals(added, Number(total), `${page}: ${terms}`);
+    assertEquals(added, seconds, page);
+  }
+});
