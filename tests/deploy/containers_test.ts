@@ -2,7 +2,7 @@
  * There is no container engine here. So the Containerfile of the runtime at hand
  * is followed by hand: the same files, taken from what .dockerignore lets through;
  * the same commands, in a folder that has nothing else; the server and its health
- * check as a user without rights, in a folder where that user cannot write. What
+ * check as a user without rights, who can write to the volume for data alone. What
  * this leaves out: that the base images have the binaries and the libraries.
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
@@ -100,6 +100,11 @@ describe(`what Containerfile.${runtime} ships`, () => {
     fs.chmodSync(scratchFolder(), 0o755);
 
     const inside = path.join(shipped, "app");
+    // The volume that whoever wants SQLite mounts.
+    fs.mkdirSync(path.join(inside, "data"));
+    if (process.getuid?.() === 0) {
+      fs.chownSync(path.join(inside, "data"), NONROOT, NONROOT);
+    }
     const run = (command: string[], extra: Record<string, string> = {}) =>
       new Process(unprivileged(command), {
         cwd: inside,

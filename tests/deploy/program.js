@@ -20,9 +20,11 @@ export class Program {
   /**
    * @param {string[]} command
    * @param {Record<string, string>} [env]
+   * @param {string} [cwd]
    */
-  constructor([file = "", ...args], env = {}) {
+  constructor([file = "", ...args], env = {}, cwd = undefined) {
     this.#child = spawn(file, args, {
+      cwd,
       env: { ...cleanEnv(), ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });

@@ -21,7 +21,13 @@
 // all), so that the recipe proven here is the one shipped.
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -156,9 +162,13 @@ async function proveBehind(name, runtime, folder) {
   const balancer = name === "haproxy"
     ? await startHaproxy(port, ports)
     : await startNginx(port, ports, folder);
-  const servers = await Promise.all(
-    ports.map((port) => startServer(command, port, env)),
-  );
+  // Each has a folder of its own to write to, and comes back to what it left.
+  const start = (/** @type {number} */ port) => {
+    const own = join(folder, String(port));
+    mkdirSync(own, { recursive: true });
+    return startServer(command, port, env, own);
+  };
+  const servers = await Promise.all(ports.map(start));
   await Promise.all(ports.map((_, i) => balancer.cameBack(i, 1)));
 
   /** @type {string[]} */
@@ -167,7 +177,7 @@ async function proveBehind(name, runtime, folder) {
   await underLoad(load, async (roll) => {
     for (const [i, port] of ports.entries()) {
       problems.push(...await endServer(servers[i]));
-      servers[i] = await startServer(command, port, env);
+      servers[i] = await start(port);
       // The other one must not leave before this one is wanted again.
       await balancer.cameBack(i, roll + 1);
     }
@@ -282,10 +292,11 @@ function tell(name, { sent, failures, latencies }, served) {
  * @param {string[]} command
  * @param {number} port
  * @param {Record<string, string>} env
+ * @param {string} [cwd]
  */
-async function startServer(command, port, env) {
+async function startServer(command, port, env, cwd) {
   const own = { ...env, PORT: String(port), HOST: "127.0.0.1" };
-  const server = new Program(command, own);
+  const server = new Program(command, own, cwd);
   await server.line(/"message":"server listening"/);
   return server;
 }
@@ -306,8 +317,11 @@ function appCommand({ name, path }) {
     return [path, join(root, "dist/main.js")];
   }
   // With the rights of `deno task start`, and without a wrapper in front.
-  const { tasks } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
-  return [path, ...tasks.start.split(" ").slice(1)];
+  const config = join(root, "deno.json");
+  const { tasks } = JSON.parse(readFileSync(config, "utf8"));
+  const [, run, ...flags] = tasks.start.split(" ");
+  const main = join(root, flags.pop());
+  return [path, run, `--config=${config}`, ...flags, main];
 }
 
 /** @param {FoundRuntime} runtime @param {string} folder */
