@@ -7,9 +7,10 @@
 export async function quietTurns(
   arrived: () => number,
   turn: () => Promise<unknown>,
+  turns = 3,
 ): Promise<void> {
   const until = Date.now() + 250;
-  for (let quiet = 0; quiet < 3 && Date.now() < until;) {
+  for (let quiet = 0; quiet < turns && Date.now() < until;) {
     const before = arrived();
     await turn();
     quiet = arrived() === before ? quiet + 1 : 0;
