@@ -9,9 +9,9 @@
 //     --restarts 2 --requests 4000 --rate 500 --seed 1
 //
 // With `none`, each server is relieved by one that listens on the same port before
-// it leaves (reusePort); a server of the tests does that, for the app does not ask
-// for it. Kept connections must lose nothing. New ones may be reset in the closing
-// listener's accept queue unless the kernel hands them on, which it does here:
+// it leaves (REUSE_PORT). Kept connections must lose nothing. New ones may be reset
+// in the closing listener's accept queue unless the kernel hands them on, which it
+// does here:
 //
 //   unshare --map-root-user --net sh -c 'ip link set lo up &&
 //     echo 1 >/proc/sys/net/ipv4/tcp_migrate_req &&
@@ -33,7 +33,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { build } from "esbuild";
 import { parse } from "yaml";
 import { findRuntime } from "../runtimes.js";
 import { startHaproxy, startNginx } from "./balancer.js";
@@ -47,19 +46,27 @@ import { Program } from "./program.js";
 const MIX = [
   { weight: 50, method: "GET", path: "/" },
   { weight: 20, method: "GET", path: "/slow?ms=50" },
-  // A request with a body is the hard case: no balancer may send it twice. The
-  // app has no such route before the bookmarks come; what matters here is the
-  // way of its body, and that the app itself answers.
+  // A request with a body is the hard case: no balancer may send it twice. This
+  // one is refused by the app itself, which is an answer like any other.
   {
-    weight: 30,
+    weight: 10,
     method: "POST",
     path: "/",
+    body: "x".repeat(2000),
+    expect: 405,
+  },
+  // example:begin
+  {
+    weight: 20,
+    method: "POST",
+    path: "/bookmarks",
     body: JSON.stringify({
       url: "https://example.com/",
-      title: "x".repeat(2000),
+      title: "x".repeat(200),
     }),
-    expect: 404,
+    expect: 201,
   },
+  // example:end
 ];
 
 const ROUNDS = {
@@ -202,19 +209,17 @@ async function proveBehind(name, runtime, folder) {
 /** @param {FoundRuntime} runtime @param {string} folder */
 async function proveOverlap(runtime, folder) {
   const [port = 0] = await freePorts(1);
-  const command = await fixtureCommand(runtime, folder);
-  const env = { REUSE_PORT: "1" };
-  let server = await startServer(command, port, env);
+  const command = appCommand(runtime);
+  const env = { REUSE_PORT: "true" };
+  const start = () => startServer(command, port, env, folder);
+  let server = await start();
   const servers = [server];
 
   /** @type {string[]} */
   const problems = [];
-  const mix = MIX.map((one) =>
-    one.method === "POST" ? { ...one, path: "/upload", expect: 200 } : one
-  );
-  const load = new Load({ port, mix, ...round });
+  const load = new Load({ port, mix: MIX, ...round });
   await underLoad(load, async () => {
-    const next = await startServer(command, port, env);
+    const next = await start();
     problems.push(...await endServer(server));
     servers.push(server = next);
   });
@@ -233,7 +238,7 @@ async function proveOverlap(runtime, folder) {
   });
   problems.push(...judge(load, ours, []));
   const served = servers.map((server) =>
-    server.matching(/"event":"handling"/).length
+    server.matching(/"message":"request answered"/).length
   );
   for (const [i, count] of served.entries()) {
     if (count === 0) problems.push(`server ${i + 1} served nothing`);
@@ -292,7 +297,7 @@ function tell(name, { sent, failures, latencies }, served) {
  * @param {string[]} command
  * @param {number} port
  * @param {Record<string, string>} env
- * @param {string} [cwd]
+ * @param {string} cwd
  */
 async function startServer(command, port, env, cwd) {
   const own = { ...env, PORT: String(port), HOST: "127.0.0.1" };
@@ -322,31 +327,6 @@ function appCommand({ name, path }) {
   const [, run, ...flags] = tasks.start.split(" ");
   const main = join(root, flags.pop());
   return [path, run, `--config=${config}`, ...flags, main];
-}
-
-/** @param {FoundRuntime} runtime @param {string} folder */
-async function fixtureCommand({ name, path }, folder) {
-  const source = join(root, "tests/contract/fixture.ts");
-  if (name === "bun") return [path, source];
-  if (name === "deno") {
-    const flags = ["--allow-net", "--allow-env", "--unstable-net"];
-    return [path, "run", ...flags, source];
-  }
-  // build.js builds the app alone; this is the same for another file.
-  const outfile = join(folder, "fixture.mjs");
-  await build({
-    entryPoints: [source],
-    outfile,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    banner: {
-      js: 'import { createRequire } from "node:module";' +
-        "const require = createRequire(import.meta.url);",
-    },
-    logLevel: "warning",
-  });
-  return [path, outfile];
 }
 
 /** @returns {Record<string, string>} */
