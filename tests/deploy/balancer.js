@@ -82,7 +82,7 @@ export async function startNginx(port, servers, folder) {
 worker_processes 1;
 pid ${join(folder, "nginx.pid")};
 error_log stderr notice;
-events { worker_connections 1024; }
+events { worker_connections 4096; }
 http {
   ${temporary.join("\n  ")}
   log_format proof 'to [$upstream_addr] $status $upstream_status $request';

@@ -107,6 +107,12 @@ export class Load {
     for (const { socket } of this.#waiting) socket?.destroy();
   }
 
+  /** How long a share of those answered took at most. @param {number} share */
+  within(share) {
+    const sorted = this.latencies.toSorted((a, b) => a - b);
+    return Math.round(sorted[Math.ceil(sorted.length * share) - 1] ?? 0);
+  }
+
   #send() {
     this.sent++;
     this.#awaited = this.#awaited.filter(({ count, resolve }) => {
