@@ -1,0 +1,48 @@
+// Servers that lose requests on purpose, for the tests of the drill. The first
+// argument says how; PORT where.
+import { createServer } from "node:net";
+import process from "node:process";
+
+const how = process.argv[2];
+const OK = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
+const NO = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+
+let signalled = false;
+let accepted = 0;
+const server = createServer((socket) => {
+  const nth = accepted++;
+  socket.on("error", () => {});
+  socket.on("data", () => {
+    switch (how) {
+      // Reads each request, takes its time, and has none left at the signal.
+      case "drops-in-flight":
+        setTimeout(() => socket.write(OK), 30);
+        break;
+      // Half of the answer, and then no more.
+      case "cuts-answers":
+        socket.write(signalled ? OK.slice(0, 30) : OK);
+        if (signalled) socket.end();
+        break;
+      // Closes whatever is idle for as long as a client's connections are.
+      case "closes-idle":
+        socket.write(OK);
+        setTimeout(() => socket.resetAndDestroy(), 45 + nth % 10);
+        break;
+      case "answers-503":
+        socket.write(signalled ? NO : OK);
+        break;
+      case "hangs":
+        if (!signalled) socket.write(OK);
+        break;
+      default:
+        socket.write(OK);
+    }
+  });
+});
+server.listen(Number(process.env.PORT), "127.0.0.1");
+
+process.on("SIGTERM", () => {
+  signalled = true;
+  // Long enough to be seen misbehaving.
+  setTimeout(() => process.exit(0), how === "drops-in-flight" ? 0 : 300);
+});
