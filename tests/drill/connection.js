@@ -166,17 +166,17 @@ export class Connection {
       if (reader.status !== undefined) evidence.status = reader.status;
     } else if (ending === "noise") evidence.noise = reader.broken;
 
-    const usable = ending === "answer" && reader.keepAlive;
-    if (!usable) {
-      this.#gone(ending === "end" || ending === "reset" ? "server" : "drill");
+    if (ending !== "answer" || !reader.keepAlive) {
+      const theirs = ending === "end" || ending === "reset";
+      this.#gone(theirs ? "server" : "drill", evidence.endedAt);
     }
     settle(evidence);
   }
 
-  /** @param {"drill" | "server"} by */
-  #gone(by) {
+  /** @param {"drill" | "server"} by @param {number} at */
+  #gone(by, at = this.#clock.now()) {
     if (this.closedAt !== undefined) return;
-    this.closedAt = this.#clock.now();
+    this.closedAt = at;
     this.closedBy = by;
     this.#wire.destroy();
     this.#closed();

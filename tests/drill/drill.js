@@ -1,4 +1,5 @@
 import * as net from "node:net";
+import { basename } from "node:path";
 import { systemClock } from "./clock.js";
 import { drillCommand } from "./drill_command.js";
 import { drillTarget } from "./drill_target.js";
@@ -77,7 +78,7 @@ export async function drill(options, tell) {
   }));
   return {
     startedAt,
-    what: target ? `http://${host}:${port}` : options.command.join(" "),
+    what: target ? `http://${host}:${port}` : commandLine(options.command),
     options,
     ms: since(end),
     servers,
@@ -90,6 +91,11 @@ export async function drill(options, tell) {
     requests,
     summary: summarise(requests, servers, options.mix, options, mishaps),
   };
+}
+
+/** As a person would have typed it. @param {string[]} command */
+function commandLine([file = "", ...args]) {
+  return [basename(file), ...args].join(" ");
 }
 
 /**

@@ -4,7 +4,6 @@ import { FATES } from "./fate.js";
 
 /** @import { Drill } from "./drill.js" */
 
-const folder = join(import.meta.dirname, "page");
 /** In the order in which they build on each other. */
 const SCRIPTS = [
   "data.js",
@@ -15,26 +14,33 @@ const SCRIPTS = [
   "main.js",
 ];
 
-/** The drill as one page that needs nothing else. @param {Drill} drill */
-export function renderHtml(drill) {
+/**
+ * The drill as one page that needs nothing else.
+ *
+ * @param {Drill} drill
+ * @param {string} folder where the page's parts are
+ */
+export function renderHtml(
+  drill,
+  folder = join(import.meta.dirname, "page"),
+) {
+  /** @param {string} file */
+  const read = (file) => readFileSync(join(folder, file), "utf8");
   const data = JSON.stringify(packed(drill)).replaceAll("<", "\\u003c");
   const script = SCRIPTS.map((file) => asPart(read(file))).join("\n");
-  /** @type {[string, string][]} */
+  /** @type {[RegExp, string][]} */
   const parts = [
-    ["<title>Drill</title>", `<title>Drill: ${escape(drill.what)}</title>`],
+    [/(?<=<title>)Drill(?=<)/, `Drill: ${escape(drill.what)}`],
+    [/<link rel="stylesheet"[^>]*>/, `<style>\n${read("page.css")}</style>`],
+    [/(?<=id="data">)[^<]*/, data],
     [
-      '<link rel="stylesheet" href="page.css">',
-      `<style>\n${read("page.css")}</style>`,
-    ],
-    [">null</script>", `>${data}</script>`],
-    [
-      '<script type="module" src="main.js"></script>',
+      /<script type="module"[^>]*><\/script>/,
       `<script type="module">\n${script}</script>`,
     ],
   ];
   let page = read("page.html");
   for (const [mark, part] of parts) {
-    if (!page.includes(mark)) throw new Error(`page.html has no ${mark}`);
+    if (!mark.test(page)) throw new Error(`page.html has no ${mark}`);
     page = page.replace(mark, () => part);
   }
   return page;
@@ -73,11 +79,6 @@ function packed({ requests, ...drill }) {
       cause: sorted.map(({ cause }) => indexOf.get(cause) ?? 0),
     },
   };
-}
-
-/** @param {string} file */
-function read(file) {
-  return readFileSync(join(folder, file), "utf8");
 }
 
 /** @param {string} text */

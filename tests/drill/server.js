@@ -7,6 +7,8 @@ import { Problem } from "./problem.js";
 /** How long a server may take to listen, and what is tried meanwhile. */
 const START_LIMIT = 60_000;
 const TRY_EVERY = 20;
+/** "Port 3000 is in use" names the port as well; then comes the end. */
+const SETTLES = 200;
 /** What Kubernetes gives a pod before it kills it. */
 const EXIT_LIMIT = 30_000;
 /** Of what a server printed, the end is enough to say what went wrong. */
@@ -101,7 +103,7 @@ export class Server {
   async ready(sharesPort) {
     const aborted = new AbortController();
     const how = sharesPort
-      ? this.#saysSo()
+      ? this.#saysSo().then(() => pause(SETTLES).over)
       : accepts(this.#port, aborted.signal);
     const late = pause(START_LIMIT);
     const first = await Promise.race([

@@ -91,7 +91,7 @@ export function summarise(requests, servers, mix, limits, mishaps) {
       at: request.began,
       connection: request.connection,
       nth: request.nth,
-      moment: momentOf(request.began, servers),
+      moment: momentOf(request, servers),
     }));
 
   return {
@@ -152,18 +152,26 @@ export function latencyOf(values) {
 /**
  * Where in the drill that was, in words.
  *
- * @param {number} at
+ * @param {{ began: number, ended: number }} request
  * @param {ServerRecord[]} servers
  */
-export function momentOf(at, servers) {
-  const signalled = servers.filter(({ signalAt }) => signalAt !== undefined);
-  const index = signalled.findLastIndex(({ signalAt = 0 }) => signalAt <= at);
-  const last = signalled[index];
-  if (!last) return "before the first signal";
-  const { signalAt = 0, exitAt } = last;
-  return exitAt === undefined || at < exitAt
-    ? `${Math.round(at - signalAt)} ms after signal ${index + 1}`
-    : `${Math.round(at - exitAt)} ms after exit ${index + 1}`;
+export function momentOf({ began, ended }, servers) {
+  const restarts = servers.filter(({ signalAt }) => signalAt !== undefined);
+  for (const [i, { signalAt = 0, exitAt = Infinity }] of restarts.entries()) {
+    if (began < signalAt && ended >= signalAt) {
+      return `${Math.round(signalAt - began)} ms before signal ${i + 1}`;
+    }
+    if (began >= signalAt && began < exitAt) {
+      return `${Math.round(began - signalAt)} ms after signal ${i + 1}`;
+    }
+  }
+  const last = restarts.findLastIndex(({ exitAt = Infinity }) =>
+    exitAt <= began
+  );
+  const { exitAt = 0 } = restarts[last] ?? {};
+  return last < 0
+    ? "before the first signal"
+    : `${Math.round(began - exitAt)} ms after exit ${last + 1}`;
 }
 
 /**

@@ -44,17 +44,18 @@ export const bands = drill.servers.flatMap((server, index) =>
 );
 
 /** Signals and exits, as lines. */
-export const moments = drill.servers.flatMap(({ signalAt, exitAt, ending }) => {
+/** @type {{ at: number, text: string, kind: "signal" | "exit" }[]} */
+export const moments = [];
+for (const { signalAt, exitAt, ending = "exit" } of drill.servers) {
   const { signal, target } = drill.options;
-  return [
-    ...(signalAt === undefined
-      ? []
-      : [{ at: signalAt, text: target ? "command" : signal, dashed: true }]),
-    ...(exitAt === undefined
-      ? []
-      : [{ at: exitAt, text: ending ?? "exit", dashed: false }]),
-  ];
-});
+  const text = target ? "command" : signal;
+  if (signalAt !== undefined) {
+    moments.push({ at: signalAt, text, kind: "signal" });
+  }
+  if (exitAt !== undefined) {
+    moments.push({ at: exitAt, text: ending, kind: "exit" });
+  }
+}
 
 /** Which fates are shown: each, until its filter is turned off. */
 export const shown = new Set(fates.keys());

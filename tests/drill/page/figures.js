@@ -104,8 +104,9 @@ export function writeLost(choose) {
   element("lost").hidden = false;
   const listed = lost.slice(0, MOST_LISTED);
   const more = lost.length - listed.length;
-  table("lost", ["Sent at", "Request", "Fate", "Why"], [
-    ...listed.map((request) => {
+  table("lost", ["Sent at", "Moment", "Request", "Fate", "Why"], [
+    // The summary has them in the same order.
+    ...listed.map((request, index) => {
       const button = make(
         "button",
         { type: "button" },
@@ -114,9 +115,10 @@ export function writeLost(choose) {
       button.addEventListener("click", () => choose(request));
       const fate = fateOf(request);
       const mark = make("span", { class: "fate", style: colourOf(fate) }, fate);
-      return [button, requestLine(request), mark, causeOf(request)];
+      const moment = drill.summary.lost[index]?.moment ?? "";
+      return [button, moment, requestLine(request), mark, causeOf(request)];
     }),
-    ...(more > 0 ? [["", "", "", `and ${count(more)} more`]] : []),
+    ...(more > 0 ? [["", "", "", "", `and ${count(more)} more`]] : []),
   ]);
 }
 

@@ -15,6 +15,7 @@ import {
 } from "./data.js";
 import {
   HEIGHT,
+  LABELS,
   LANES,
   LATENCY,
   latencyTicks,
@@ -42,6 +43,8 @@ const FONT = "12px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 /** A loss must be seen from afar. */
 const LEAST_WIDTH = 1.2;
 const LEAST_WIDTH_LOST = 3;
+/** So many dots may be larger ones. */
+const FEW = 2000;
 
 /** @type {Map<string, string>} */
 const colours = new Map();
@@ -196,25 +199,27 @@ function phases(c) {
 
 /** @param {CanvasRenderingContext2D} c */
 function lines(c) {
-  let free = -Infinity;
+  /** Up to where each of the two lines of labels is taken. */
+  const taken = { signal: -Infinity, exit: -Infinity };
   c.textAlign = "left";
-  for (const { at, text, dashed } of moments) {
+  for (const { at, text, kind } of moments) {
     const x = Math.round(xOf(at)) + 0.5;
     if (x < LEFT || x > size.width - RIGHT) continue;
+    const y = LABELS[kind];
     c.strokeStyle = colour("soft");
     c.lineWidth = 1;
-    c.setLineDash(dashed ? [4, 3] : []);
+    c.setLineDash(kind === "signal" ? [4, 3] : []);
     c.beginPath();
-    c.moveTo(x, 24);
+    c.moveTo(x, y + 9);
     c.lineTo(x, ROWS.top + ROWS.height + 4);
     c.stroke();
     c.setLineDash([]);
     const width = c.measureText(text).width;
     const left = Math.min(x - 3, size.width - RIGHT - width);
-    if (left < free) continue;
+    if (left < taken[kind]) continue;
     c.fillStyle = colour("ink");
-    c.fillText(text, left, 14);
-    free = left + width + 14;
+    c.fillText(text, left, y);
+    taken[kind] = left + width + 14;
   }
 }
 
@@ -274,8 +279,9 @@ function barsOf(c, fate, lost) {
 /** @param {CanvasRenderingContext2D} c */
 function dots(c) {
   const width = Math.ceil(size.width);
+  const few = (view.to - view.from) / drill.ms * total < FEW;
   for (const lost of [false, true]) {
-    const side = lost ? 5 : 2;
+    const side = lost ? 5 : few ? 3 : 2;
     /** A place is painted once, however many requests share it. */
     const taken = new Uint8Array(width * HEIGHT);
     for (let request = 0; request < total; request++) {

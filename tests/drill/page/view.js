@@ -40,8 +40,9 @@ export function lookAtRestart(index) {
 // in two lanes below it, then a row per connection, then the time.
 export const LEFT = 64;
 export const RIGHT = 20;
-export const LATENCY = { top: 34, height: 104 };
-export const LANES = { top: 158, height: 20 };
+export const LABELS = { signal: 14, exit: 31 };
+export const LATENCY = { top: 50, height: 104 };
+export const LANES = { top: 172, height: 20 };
 export const ROWS = {
   top: LANES.top + 2 * LANES.height + 14,
   height: Math.min(460, Math.max(120, rows * 15)),
