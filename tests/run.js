@@ -184,7 +184,7 @@ async function bundle(files) {
     format: "esm",
     target: "node20",
     // They work as packages from node_modules, and esbuild as nothing else.
-    external: ["esbuild", "typescript"],
+    external: ["esbuild", "typescript", "ws"],
     sourcemap: "inline",
     logLevel: "warning",
   });

@@ -8,9 +8,7 @@ const OK = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
 const NO = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 
 let signalled = false;
-let accepted = 0;
 const server = createServer((socket) => {
-  const nth = accepted++;
   socket.on("error", () => {});
   socket.on("data", () => {
     switch (how) {
@@ -22,11 +20,6 @@ const server = createServer((socket) => {
       case "cuts-answers":
         socket.write(signalled ? OK.slice(0, 30) : OK);
         if (signalled) socket.end();
-        break;
-      // Closes whatever is idle for as long as a client's connections are.
-      case "closes-idle":
-        socket.write(OK);
-        setTimeout(() => socket.resetAndDestroy(), 45 + nth % 10);
         break;
       case "answers-503":
         socket.write(signalled ? NO : OK);
@@ -43,6 +36,20 @@ server.listen(Number(process.env.PORT), "127.0.0.1");
 
 process.on("SIGTERM", () => {
   signalled = true;
-  // Long enough to be seen misbehaving.
-  setTimeout(() => process.exit(0), how === "drops-in-flight" ? 0 : 300);
+  switch (how) {
+    case "drops-in-flight":
+      return process.exit(0);
+    // What arrives on its kept connections meanwhile is never read.
+    case "leaves-unread": {
+      const end = performance.now() + 18;
+      while (performance.now() < end);
+      return process.exit(0);
+    }
+    case "stays":
+      return;
+    // Long enough to be seen misbehaving.
+    default:
+      setTimeout(() => process.exit(0), 300);
+  }
 });
+if (how === "leaves") setTimeout(() => process.exit(3), 500);

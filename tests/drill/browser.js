@@ -2,8 +2,9 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
-import { WebSocket } from "ws";
+
+// Node 20 has none of its own.
+const WebSocket = globalThis.WebSocket ?? (await import("ws")).WebSocket;
 
 const NAMES = ["chromium", "chromium-browser", "google-chrome"];
 const FLAGS = [
@@ -30,7 +31,6 @@ export async function openBrowser() {
     const args = [...FLAGS, `--user-data-dir=${profile}`, "about:blank"];
     const child = spawn(name, args, {
       stdio: ["ignore", "ignore", "pipe"],
-      detached: true, // its helpers end with its group
     });
     const address = await addressOf(child);
     if (address) return await Browser.connect(child, profile, address);
@@ -85,8 +85,8 @@ export class Browser {
   static async connect(child, profile, address) {
     const socket = new WebSocket(address);
     await new Promise((resolve, reject) => {
-      socket.on("open", resolve);
-      socket.on("error", reject);
+      socket.addEventListener("open", resolve);
+      socket.addEventListener("error", reject);
     });
     const browser = new Browser(child, profile, socket);
     const { targetInfos } = await browser.call("Target.getTargets");
@@ -107,13 +107,17 @@ export class Browser {
   /**
    * @param {import("node:child_process").ChildProcess} child
    * @param {string} profile
-   * @param {WebSocket} socket
+   * @param {InstanceType<typeof WebSocket>} socket
    */
   constructor(child, profile, socket) {
     this.#child = child;
     this.#profile = profile;
     this.#socket = socket;
-    socket.on("message", (data) => this.#heard(JSON.parse(String(data))));
+    socket.addEventListener(
+      "message",
+      (/** @type {{ data: unknown }} */ { data }) =>
+        this.#heard(JSON.parse(String(data))),
+    );
   }
 
   /**
@@ -207,9 +211,9 @@ export class Browser {
 
   async close() {
     const ended = new Promise((resolve) => this.#child.on("close", resolve));
-    this.#socket.close();
-    process.kill(-(this.#child.pid ?? NaN), "SIGKILL");
+    this.#socket.send(JSON.stringify({ id: 0, method: "Browser.close" }));
     await ended;
+    this.#socket.close();
     rmSync(this.#profile, { recursive: true, force: true, maxRetries: 5 });
   }
 
