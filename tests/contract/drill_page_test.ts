@@ -15,13 +15,8 @@ import { type Fate, FATES } from "../drill/fate.js";
 import { renderHtml } from "../drill/html.js";
 import { readOptions } from "../drill/options.js";
 import { bandsOf, summarise } from "../drill/summary.js";
-import { drillBad, removeFolder } from "./drilled.ts";
-import {
-  killAll,
-  removeScratch,
-  root,
-  scratchFolder,
-} from "./server_process.ts";
+import { drillBad, folder, removeFolder } from "./drilled.ts";
+import { killAll, root } from "./server_process.ts";
 
 const browser = await openBrowser();
 const without = browser ? undefined : "there is no Chromium on this machine";
@@ -30,7 +25,6 @@ if (without && process.env.CI === "true") throw new Error(without);
 after(async () => {
   await browser?.close();
   killAll();
-  removeScratch();
   removeFolder();
 });
 
@@ -153,7 +147,8 @@ test("fifty thousand requests are no burden", {
   skip: without,
   timeout: 60_000,
 }, async () => {
-  const page = path.join(scratchFolder(), "many.html");
+  fs.mkdirSync(path.join(root, folder), { recursive: true });
+  const page = path.join(root, folder, "many.html");
   const drill = manyRequests(50_000);
   fs.writeFileSync(
     page,

@@ -3,21 +3,13 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
 import type { Drill } from "../drill/drill.js";
-import {
-  binFolder,
-  executable,
-  Process,
-  root,
-  runtime,
-} from "./server_process.ts";
+import { executable, Process, root, runtime } from "./server_process.ts";
 
 /** Under the root, where the shipped permissions let it write. */
-const folder = path.join("dist", `drill-${runtime}-${process.pid}`);
+export const folder = path.join("dist", `drill-${runtime}-${process.pid}`);
 const json = path.join(folder, "drill.json");
 const html = path.join(folder, "drill.html");
 export const outputs = ["--json", json, "--html", html];
-fs.mkdirSync(path.join(root, folder), { recursive: true });
-
 export function removeFolder(): void {
   fs.rmSync(path.join(root, folder), { recursive: true, force: true });
 }
@@ -41,9 +33,9 @@ export interface Drilled {
 }
 
 export async function run(command: string[], args: string[]): Promise<Drilled> {
+  fs.mkdirSync(path.join(root, folder), { recursive: true });
   fs.rmSync(path.join(root, json), { force: true });
-  const PATH = [binFolder(), process.env.PATH].join(path.delimiter);
-  const tool = new Process([...command, ...args], { env: { PATH } });
+  const tool = new Process([...command, ...args]);
   const { code } = await tool.exited;
   const written = fs.existsSync(path.join(root, json));
   return {

@@ -15,6 +15,8 @@ const FLAGS = [
   "--no-first-run",
   "--disable-component-update",
   "--disable-sync",
+  "--disable-renderer-backgrounding",
+  "--disable-backgrounding-occluded-windows",
   "--hide-scrollbars",
   "--remote-debugging-port=0",
 ];
@@ -89,18 +91,20 @@ export class Browser {
       socket.addEventListener("error", reject);
     });
     const browser = new Browser(child, profile, socket);
-    const { targetInfos } = await browser.call("Target.getTargets");
-    const page = targetInfos.find((/** @type {any} */ target) =>
-      target.type === "page"
-    );
+    // A page of our own: which of those that it starts with is in front, and
+    // so draws, is not ours to say.
+    const { targetId } = await browser.call("Target.createTarget", {
+      url: "about:blank",
+    });
     const { sessionId } = await browser.call("Target.attachToTarget", {
-      targetId: page.targetId,
+      targetId,
       flatten: true,
     });
     browser.#session = sessionId;
     for (const domain of ["Page", "Runtime", "Log", "Network"]) {
       await browser.call(`${domain}.enable`);
     }
+    await browser.call("Page.bringToFront");
     return browser;
   }
 
@@ -118,6 +122,11 @@ export class Browser {
       (/** @type {{ data: unknown }} */ { data }) =>
         this.#heard(JSON.parse(String(data))),
     );
+    child.on("close", () => {
+      for (const { reject } of this.#waiting.values()) {
+        reject(new Error("Chromium has ended"));
+      }
+    });
   }
 
   /**
