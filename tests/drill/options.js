@@ -30,8 +30,8 @@ export const HELP =
 Starts a server, sends it requests at a steady rate, signals it, starts it
 again, and tells what became of every request.
 
-  --command "CMD"      the server; no shell in between. It is told its port by
-                       PORT, or by {port} in the command (this template)
+  --command "CMD"      the server, by default this template; no shell in
+                       between. PORT tells it its port, or {port} in the command
   --overlap            start the next one before the signal; it is told to share
                        the port by REUSE_PORT=1
   --target URL         drill what is running already, http:// only, with

@@ -38,9 +38,9 @@ for (let request = 0; request < total; request++) {
 }
 
 /** What each server was doing, and in which of the two lanes that is drawn. */
-/** @type {(Band & { lane: number })[]} */
+/** @type {(Band & { server: number, lane: number })[]} */
 export const bands = drill.servers.flatMap((server, index) =>
-  server.bands.map((band) => ({ ...band, lane: index % 2 }))
+  server.bands.map((band) => ({ ...band, server: index + 1, lane: index % 2 }))
 );
 
 /** Signals and exits, as lines. */

@@ -38,12 +38,13 @@ export function writeVerdict() {
   const { options, what } = drill;
   const lost = fates.dropped + fates["timed out"] + fates["wrong status"];
   const title = element("verdict");
-  title.classList.toggle("bad", !verdict.ok);
+  title.classList.toggle("bad", lost > 0 || !verdict.ok);
   title.textContent = lost === 0 && fates.raced === 0
     ? verdict.ok ? "Nothing was lost" : "The drill failed"
     : lost === 0
     ? `Nothing was dropped, ${several(fates.raced, "request")} raced`
-    : `${count(lost)} of ${several(requests, "request")} lost`;
+    : `${count(lost)} of ${several(requests, "request")} lost` +
+      (fates.raced > 0 ? `, ${count(fates.raced)} raced` : "");
 
   element("about").append(
     make("code", {}, what),

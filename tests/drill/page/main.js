@@ -23,6 +23,7 @@ import {
 } from "./figures.js";
 import { canvas, fit, forgetColours, paint, show } from "./paint.js";
 import {
+  bandAt,
   LEFT,
   look,
   lookAtRestart,
@@ -31,7 +32,15 @@ import {
   view,
   zoom,
 } from "./view.js";
-import { clock, count, facts, requestLine, sentence } from "./words.js";
+import {
+  clock,
+  count,
+  duration,
+  facts,
+  requestLine,
+  sentence,
+  verb,
+} from "./words.js";
 
 const tip = element("tip");
 const detail = element("detail");
@@ -249,20 +258,27 @@ function listen() {
   });
 }
 
-/** @param {PointerEvent} event */
-function point(event) {
-  const request = requestAt(event.offsetX, event.offsetY);
-  tip.hidden = request < 0;
-  if (request < 0) return;
-  tip.replaceChildren(
-    make("b", {}, requestLine(request)),
-    ` at ${clock(columns.began[request] ?? 0)}`,
-    make("br", {}),
-    sentence(request),
-  );
+/** Tells of what the pointer is on. @param {PointerEvent} event */
+function point({ offsetX: x, offsetY: y }) {
+  const request = requestAt(x, y);
+  const band = bandAt(x, y);
+  tip.hidden = request < 0 && !band;
+  if (request >= 0) {
+    tip.replaceChildren(
+      make("b", {}, requestLine(request)),
+      ` at ${clock(columns.began[request] ?? 0)}`,
+      make("br", {}),
+      sentence(request),
+    );
+  } else if (band) {
+    tip.replaceChildren(
+      make("b", {}, `server ${band.server}`),
+      ` ${verb(band.name)} for ${duration(band.to - band.from)}`,
+    );
+  }
   const room = canvas.clientWidth - tip.offsetWidth - 8;
-  tip.style.left = `${Math.min(event.offsetX + 14, room)}px`;
-  tip.style.top = `${event.offsetY + 18}px`;
+  tip.style.left = `${Math.min(x + 14, room)}px`;
+  tip.style.top = `${y + 18}px`;
 }
 
 function addFilters() {

@@ -145,7 +145,9 @@ function axes(c) {
     c.fillText(ms < 1000 ? `${ms} ms` : `${ms / 1000} s`, LEFT - 10, y);
   }
   c.fillStyle = colour("soft");
+  c.fillText("latency", LEFT - 10, LABELS.exit);
   c.fillText("server", LEFT - 10, LANES.top + LANES.height);
+  c.fillText("connection", LEFT - 10, ROWS.top - 9);
   const everyRow = Math.max(1, Math.ceil(18 / rowHeight / 5) * 5);
   for (let row = 0; row < rows; row++) {
     if (row > 0 && (row + 1) % everyRow !== 0) continue;

@@ -1,4 +1,4 @@
-import { columns, drill, isShown, rowOf, rows, total } from "./data.js";
+import { bands, columns, drill, isShown, rowOf, rows, total } from "./data.js";
 import { fateOf, latencyOf } from "./words.js";
 
 /** The least that is worth looking at, in milliseconds. */
@@ -38,7 +38,7 @@ export function lookAtRestart(index) {
 
 // The places of things, in CSS pixels. Latency is on top, what the servers do
 // in two lanes below it, then a row per connection, then the time.
-export const LEFT = 64;
+export const LEFT = 84;
 export const RIGHT = 20;
 export const LABELS = { signal: 14, exit: 31 };
 export const LATENCY = { top: 50, height: 104 };
@@ -80,6 +80,16 @@ export function latencyY(ms) {
   const share = Math.log(Math.max(ms, FASTEST) / FASTEST) /
     Math.log(slowest * 1.2 / FASTEST);
   return LATENCY.top + LATENCY.height * (1 - share);
+}
+
+/** The band of a server that is meant by a place. */
+/** @param {number} x @param {number} y */
+export function bandAt(x, y) {
+  const lane = Math.floor((y - LANES.top) / LANES.height);
+  const time = timeAt(x);
+  return bands.find((band) =>
+    band.lane === lane && time >= band.from && time < band.to
+  );
 }
 
 /** How far from the pointer a request may be, in pixels. */

@@ -64,7 +64,7 @@ export function moment(request) {
 }
 
 /** @param {string} phase */
-function verb(phase) {
+export function verb(phase) {
   return phase === "cleanup" ? "cleaning up" : phase;
 }
 
