@@ -2,6 +2,8 @@
 // With --watch: builds on every change and lets Node start it anew.
 
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import * as esbuild from "esbuild";
 
 const outfile = "dist/main.js";
@@ -30,7 +32,11 @@ if (process.argv.includes("--watch")) {
   const watching = await esbuild.context(options);
   await watching.watch();
 
-  const node = spawn("node", ["--watch", outfile], {
+  // Node 20 has no --env-file-if-exists.
+  const env = existsSync(join(import.meta.dirname, ".env"))
+    ? ["--env-file=.env"]
+    : [];
+  const node = spawn("node", ["--watch", ...env, outfile], {
     cwd: import.meta.dirname,
     stdio: "inherit",
   });

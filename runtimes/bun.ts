@@ -6,7 +6,7 @@ import {
   mayHaveBody,
   sayClose,
 } from "./last_moments.ts";
-import { exitAfter } from "./node_process.ts";
+import { eventLoopDelayBeyond, exitAfter } from "./node_process.ts";
 import {
   type Closing,
   type FetchHandler,
@@ -21,7 +21,14 @@ import { readTls } from "./tls.ts";
 import { removeSocket, removeStaleSocket } from "./unix_socket.ts";
 
 export { getConnInfo, upgradeWebSocket } from "hono/bun";
-export { env, onSignal, onUncaught } from "./node_process.ts";
+export {
+  args,
+  env,
+  hasColors,
+  isTerminal,
+  onSignal,
+  onUncaught,
+} from "./node_process.ts";
 
 export const name = "bun";
 export const version = Bun.version;
@@ -106,6 +113,7 @@ class BunListener implements Listener {
     request: Request,
     server: Bun.Server<BunWebSocketData>,
   ): Response | Promise<Response> {
+    if (hasNoHost(request)) return new Response(null, { status: 400 });
     this.#remember(request);
     if (this.#counting) this.#count(request);
     const result = this.#fetch(request, server);
@@ -264,9 +272,23 @@ function watched(
   };
 }
 
-/** At most 255; Bun takes whole seconds. */
+/**
+ * With a Host that is none, Bun's URL is the path alone; Hono would take the
+ * second part of "/public/private" for the whole.
+ */
+function hasNoHost({ url }: Request): boolean {
+  return url.startsWith("/");
+}
+
+/** Bun counts none. */
+export function expectManyListeners(): void {}
+
+/**
+ * Bun takes whole seconds, 255 at most, and looks every four: a timeout of four
+ * or less strikes at the next look, even while data flows.
+ */
 function seconds(ms: number): number {
-  return Math.min(255, Math.ceil(ms / 1000));
+  return Math.min(255, Math.max(5, Math.ceil(ms / 1000)));
 }
 
 function seen(request: Request, since: number): Seen {
@@ -298,3 +320,5 @@ function failureOf(error: unknown): ListenFailure {
 // Only end() waits here: write("", done) is done at once.
 export const exit = (code: number) =>
   exitAfter((stream, done) => stream.end(done), code);
+
+export const eventLoopDelay = () => eventLoopDelayBeyond(0);

@@ -24,9 +24,19 @@ export const name = "deno";
 export const version = Deno.version.deno;
 export const oldest = "2.9.0";
 
+export const isTerminal = Deno.stdout.isTerminal();
+export const hasColors = isTerminal && !Deno.noColor;
+
 export function env(name: string): string | undefined {
   return Deno.env.get(name);
 }
+
+export function args(): string[] {
+  return Deno.args;
+}
+
+/** Its node:perf_hooks answers, in numbers that fit no unit. */
+export function eventLoopDelay(): undefined {}
 
 export async function listen(
   fetch: FetchHandler,
@@ -75,8 +85,8 @@ function openListener(
   /** Every response says `Connection: close`; requests since then. */
   let retiring = false;
   let received = 0;
-  /** Requests that bring a body are turned away. */
-  let refusingBodies = false;
+  /** What would have to be waited for is turned away. */
+  let refusing = false;
   let stopped = false;
   let onLeft = () => {};
   let onCut = () => {};
@@ -118,7 +128,7 @@ function openListener(
     lastRequest = now;
     const result = fetch(request, info);
     if (result instanceof Promise) return track(request, info, result);
-    if (upgrades.size > 0) upgraded(result);
+    if (upgrades.size > 0) upgraded(request);
     if (isStream(result)) follow(enter(new Exchange(request, info, now)));
     else if (counting) answered++;
     return result;
@@ -129,7 +139,7 @@ function openListener(
     info: Deno.ServeHandlerInfo,
   ): Response | Promise<Response> {
     received++;
-    if (refusingBodies && mayHaveBody(request)) return refusal();
+    if (refusing && breaks(request)) return refusal();
     const result = handle(request, info);
     return result instanceof Promise ? result : sayClose(result);
   }
@@ -147,7 +157,7 @@ function openListener(
       handled.then((response) => {
         if (exchange.answer === undefined) return;
         exchange.answer = undefined;
-        if (upgrades.size > 0) upgraded(response);
+        if (upgrades.size > 0) upgraded(request);
         if (isStream(response)) follow(exchange);
         else leave(exchange, true);
         resolve(retiring ? sayClose(response) : response);
@@ -197,10 +207,10 @@ function openListener(
     });
   }
 
-  function upgraded(response: Response): void {
-    const socket = upgrades.get(response);
+  function upgraded(request: Request): void {
+    const socket = upgrades.get(request);
     if (!socket) return;
-    upgrades.delete(response);
+    upgrades.delete(request);
     const closed = opened({
       close: (code, reason) => socket.close(code, reason),
       // Deno has no way to end it; the end of the process does.
@@ -235,18 +245,28 @@ function openListener(
     await lastMoments(idleGrace, recent || open.length > 0, unaware, isOpen);
     // shutdown() closes all WebSockets in one instant, and cuts the deaf.
     await closeSockets();
-    // shutdown() makes every request body unreadable that has not been read,
-    // also one that has arrived (denoland/deno#36809). So it has to wait.
-    refusingBodies = true;
-    await withoutBodies();
+    refusing = true;
+    await withoutBreakables();
     await quietTurns(() => received, () => delay(1));
   }
 
-  /** Resolves when no request that may have a body is in flight. */
-  function withoutBodies(): Promise<void> {
+  /**
+   * Whether shutdown() would break this request, and so has to wait for it. It
+   * makes every request body unreadable that has not been read, also one that
+   * has arrived (denoland/deno#36809). Over HTTP/2 it sends GOAWAY; to a client
+   * that answers with one of its own (Node's does, always) Deno then closes the
+   * connection, open streams and all. Only HTTP/1.1 requests bring a Host.
+   */
+  function breaks(request: Request): boolean {
+    return mayHaveBody(request) ||
+      tls !== undefined && !request.headers.has("host");
+  }
+
+  /** Resolves when nothing that shutdown() would break is in flight. */
+  function withoutBreakables(): Promise<void> {
     return new Promise((resolve) => {
       onLeft = () => {
-        if (!open.some(({ request }) => mayHaveBody(request))) resolve();
+        if (!open.some(({ request }) => breaks(request))) resolve();
       };
       onLeft();
     });
@@ -270,13 +290,14 @@ function openListener(
 }
 
 /** Upgrades on their way from the app's hands through a listener's. */
-const upgrades = new Map<Response, WebSocket>();
+const upgrades = new Map<Request, WebSocket>();
 
 // Hono looks this up with each upgrade; there is no other way to hear of one.
 const { upgradeWebSocket } = Deno;
 Deno.upgradeWebSocket = (request, options) => {
   const upgrade = upgradeWebSocket(request, options);
-  upgrades.set(upgrade.response, upgrade.socket);
+  // Not by its response: a middleware that adds a header makes it another.
+  upgrades.set(request, upgrade.socket);
   return upgrade;
 };
 
@@ -322,6 +343,9 @@ export function onSignal(signal: string, listener: () => void): () => void {
   }
   return () => Deno.removeSignalListener(signal as Deno.Signal, listener);
 }
+
+/** Deno counts none. */
+export function expectManyListeners(): void {}
 
 export function onUncaught(listener: (error: unknown) => void): () => void {
   const onError = (event: ErrorEvent) => {

@@ -2,12 +2,13 @@ import {
   createAdaptorServer,
   type WebSocketServerLike,
 } from "@hono/node-server";
+import { setMaxListeners } from "node:events";
 import type { createServer, RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { type WebSocket, WebSocketServer } from "ws";
 import { Connections } from "./node_connections.ts";
-import { exitAfter } from "./node_process.ts";
+import { eventLoopDelayBeyond, exitAfter, LOOK } from "./node_process.ts";
 import {
   type FetchHandler,
   type Listener,
@@ -21,7 +22,14 @@ import { removeStaleSocket } from "./unix_socket.ts";
 
 export { upgradeWebSocket } from "@hono/node-server";
 export { getConnInfo } from "@hono/node-server/conninfo";
-export { env, onSignal, onUncaught } from "./node_process.ts";
+export {
+  args,
+  env,
+  hasColors,
+  isTerminal,
+  onSignal,
+  onUncaught,
+} from "./node_process.ts";
 
 export const name = "node";
 export const version = process.versions.node;
@@ -33,7 +41,10 @@ export async function listen(
   opened: (socket: Socket) => () => void,
 ): Promise<Listener> {
   if (reusePort && !canReusePort()) {
-    throw new ListenError("other", "reusePort needs Node 22.12 or later");
+    throw new ListenError(
+      "other",
+      `reusePort needs Node 22.12 or later, and this is ${version}`,
+    );
   }
   if (unix !== undefined) await removeStaleSocket(unix);
   const connections = new Connections(limits, tls && await readTls(tls));
@@ -48,8 +59,10 @@ export async function listen(
   });
   createAdaptorServer({
     fetch,
-    createServer: ((_: unknown, listener: RequestListener) =>
-      server.on("request", connections.track(listener))) as typeof createServer,
+    createServer: ((_: unknown, listener: RequestListener) => {
+      server.on("request", connections.track(listener));
+      return connections.upgrades;
+    }) as unknown as typeof createServer,
     // Structurally the same; their types differ in overloads we do not use.
     websocket: { server: websockets as unknown as WebSocketServerLike },
   });
@@ -79,6 +92,11 @@ export async function listen(
   };
 }
 
+/** Node 20 warns of a leak on stderr when the eleventh event stream opens. */
+export function expectManyListeners(signal: AbortSignal): void {
+  setMaxListeners(0, signal);
+}
+
 function canReusePort(): boolean {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   return major > 22 || major === 22 && minor >= 12;
@@ -103,3 +121,6 @@ function failureOf(error: NodeJS.ErrnoException): ListenFailure {
 // Not end(): it would also end what a wrapper of ours still has to say.
 export const exit = (code: number) =>
   exitAfter((stream, done) => stream.write("", () => done()), code);
+
+// Node counts the time between two looks, Bun what exceeds it.
+export const eventLoopDelay = () => eventLoopDelayBeyond(LOOK);

@@ -1,6 +1,7 @@
+import { EventEmitter } from "node:events";
 import {
   createServer,
-  type IncomingMessage,
+  IncomingMessage,
   type RequestListener,
   type Server,
   ServerResponse,
@@ -26,6 +27,7 @@ const LINGER = 2000;
 const CHECKING = 1000;
 
 const kConnection = Symbol("connection");
+const kUpgrade = Symbol("upgrade");
 
 interface Connection {
   socket: Socket;
@@ -49,6 +51,8 @@ type Tracked = Socket & { [kConnection]: Connection };
  */
 export class Connections {
   readonly server: Server;
+  /** Emits the upgrades to a WebSocket: "upgrade", as a server would. */
+  readonly upgrades = new EventEmitter();
   readonly #sessions: Sessions | undefined;
   /** Sockets whose TLS handshake is not over, by their peer. */
   readonly #handshaking = new Map<string, Socket>();
@@ -67,7 +71,7 @@ export class Connections {
     const connections = this;
     // Node calls this when a response is out, flushed and all; so no response
     // needs a listener of its own.
-    class Response extends ServerResponse {
+    class Response extends ServerResponse<Request> {
       override detachSocket(socket: Socket): void {
         super.detachSocket(socket);
         connections.#out(this);
@@ -78,9 +82,13 @@ export class Connections {
         ...tls,
         allowHTTP1: true,
         handshakeTimeout: limits.headTimeout,
+        Http1IncomingMessage: Request,
         Http1ServerResponse: Response,
       }) as unknown as Server
-      : createServer({ ServerResponse: Response });
+      : createServer({
+        IncomingMessage: Request,
+        ServerResponse: Response,
+      });
     this.server = server;
     server.headersTimeout = Math.min(limits.headTimeout, limits.requestTimeout);
     server.requestTimeout = limits.requestTimeout;
@@ -109,10 +117,13 @@ export class Connections {
     }
     server.on("timeout", (socket: Socket) => this.#timeout(socket));
     // From here on it is a WebSocket's, which says itself when it is done.
-    server.on("upgrade", (_, socket: Socket) => {
+    server.on("upgrade", (request, socket: Socket, head) => {
       this.#all.delete((socket as Tracked)[kConnection]);
       this.#upgraded.add(socket);
       socket.on("close", () => this.#upgraded.delete(socket));
+      // @hono/node-server answers a refused upgrade only where its listener is
+      // the only one; so it listens there.
+      this.upgrades.emit("upgrade", request, socket, head);
     });
   }
 
@@ -228,9 +239,11 @@ export class Connections {
    * quiet stream are the app's own affair.
    */
   #timeout(socket: Socket): void {
-    const connection = (socket as Tracked)[kConnection];
+    // HTTP/2 tells of its sessions here; they have a clock of their own.
+    const connection = (socket as Partial<Tracked>)[kConnection];
+    if (!connection) return;
     const stalled = socket.writableLength > 0;
-    if (stalled || !connection || isIdle(connection)) socket.destroy();
+    if (stalled || isIdle(connection)) socket.destroy();
     else socket.setTimeout(this.#limits.writeTimeout);
   }
 
@@ -254,11 +267,54 @@ export class Connections {
     if (connection.response === response) connection.response = undefined;
     else remove(connection.earlier, response);
     if (this.#counting) this.#answered++;
-    if (!response.req.complete) lingerOnClose(connection.socket);
+    if (!response.req.complete) this.#outlive(connection, response.req);
     // Node still has to look at the socket before it may go.
     if (this.#closing && isIdle(connection)) {
       queueMicrotask(() => end(connection));
     }
+  }
+
+  /**
+   * A socket closed while its client still sends answers the client with a reset,
+   * and the reset eats the response: @hono/node-server's 2 MB became 0 bytes, for
+   * it closes 500 ms after an answer. So from now on closing sends our end first,
+   * and what still comes is read and thrown away: while serving for as long as a
+   * request may take (Node looks after that), while draining for `LINGER`.
+   */
+  #outlive({ socket }: Connection, request: IncomingMessage): void {
+    discardRest(request);
+    let lingering: NodeJS.Timeout | undefined;
+    socket.destroySoon = () => {
+      if (request.complete || socket.destroyed) {
+        Socket.prototype.destroySoon.call(socket);
+        return;
+      }
+      if (!socket.writableEnded) {
+        socket.end();
+        request.on("end", () => socket.destroy());
+      }
+      if (!this.#closing || lingering) return;
+      lingering = setTimeout(() => socket.destroy(), LINGER);
+      socket.on("close", () => clearTimeout(lingering));
+    };
+  }
+}
+
+/**
+ * Where one listens for upgrades, Node hands over the connection for any; and
+ * Java's and curl's ask for h2c with each first request, got no answer, and held
+ * the shutdown. Whoever asks for more than a WebSocket is served as if not asked.
+ */
+class Request extends IncomingMessage {
+  // Not a private field: the constructor of the base class sets `upgrade`.
+  declare [kUpgrade]: true | undefined;
+
+  get upgrade(): boolean {
+    return this[kUpgrade] === true &&
+      this.headers.upgrade?.toLowerCase() === "websocket";
+  }
+  set upgrade(upgrade: boolean) {
+    if (upgrade) this[kUpgrade] = true;
   }
 }
 
@@ -310,24 +366,25 @@ function end({ socket }: Connection): void {
 }
 
 /**
- * A socket closed while its client still sends answers the client with a reset,
- * and the reset eats the response: @hono/node-server's 2 MB became 0 bytes. So
- * when this one is to close, send our end first, and read on for a while.
+ * The rest of a request that stands in the way of the connection's next. A body
+ * that is being read directly (as `text()` and `json()` do) flows by itself; one
+ * that was begun as a stream pauses where its reader has left it. Then the rest
+ * is thrown away as it comes, and the reader told, should there be one: what it
+ * has got is not the whole.
  */
-function lingerOnClose(socket: Socket): void {
-  socket.destroySoon = () => {
-    const { request } = (socket as Tracked)[kConnection];
-    if (!request || request.complete || socket.destroyed) {
-      Socket.prototype.destroySoon.call(socket);
-      return;
+function discardRest(request: IncomingMessage): void {
+  const discard = () => {
+    if (request.listenerCount("error") > 0) {
+      request.emit(
+        "error",
+        new Error("The response went out before the body."),
+      );
     }
-    if (socket.writableEnded) return;
-    socket.end();
-    const timer = setTimeout(() => socket.destroy(), LINGER);
-    socket.on("close", () => clearTimeout(timer));
-    request.on("end", () => socket.destroy());
+    request.removeAllListeners("data");
     request.resume();
   };
+  if (request.readableFlowing === false) discard();
+  else request.once("pause", discard);
 }
 
 function remove<T>(items: T[], item: T): void {

@@ -1,15 +1,12 @@
-import {
-  constants,
-  type Http2SecureServer,
-  type Http2ServerRequest,
-  type ServerHttp2Session,
+import type {
+  Http2SecureServer,
+  Http2ServerRequest,
+  ServerHttp2Session,
 } from "node:http2";
 import type { InFlight, Limits } from "./runtime.ts";
 
 /** How long a client may keep a session after it was told of its end. */
 const LEAVE_GRACE = 1000;
-/** A GOAWAY with this number ends nothing yet: the client goes elsewhere. */
-const NO_LAST_STREAM = 2 ** 31 - 1;
 
 interface Session {
   http2: ServerHttp2Session;
@@ -33,7 +30,8 @@ export class Sessions {
       const session = { http2, streams: 0, lastUsed: Date.now() };
       this.#all.set(http2, session);
       http2.on("close", () => this.#all.delete(http2));
-      http2.setTimeout(idleTimeout, () => {
+      http2.setTimeout(idleTimeout);
+      http2.on("timeout", () => {
         if (session.streams === 0) http2.close();
       });
       if (this.#closing) retire(session, 0);
@@ -78,6 +76,11 @@ export class Sessions {
   }
 }
 
+/**
+ * No early GOAWAY that leaves the last stream open: Node ends a session that has
+ * sent any GOAWAY as soon as no stream is open. The one that names the last
+ * stream lets a client send again what came after it.
+ */
 function retire(session: Session, grace: number): void {
   const { http2 } = session;
   const end = () => {
@@ -86,9 +89,8 @@ function retire(session: Session, grace: number): void {
     http2.close();
     seeOut(session);
   };
-  if (grace === 0) return end();
-  http2.goaway(constants.NGHTTP2_NO_ERROR, NO_LAST_STREAM);
-  setTimeout(end, grace);
+  if (grace === 0) end();
+  else setTimeout(end, grace);
 }
 
 /** A graceful close also waits for the client to close, who may be deaf. */

@@ -1,9 +1,35 @@
 /** A process as Node has it, and Bun after it: environment, signals, end. */
 
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import process from "node:process";
+import { isatty } from "node:tty";
 
 /** How long a reader of our output may take to make room for the rest. */
 const FLUSH = 2000;
+
+// Not process.stdout.isTTY: to look there opens the stream, a millisecond.
+export const isTerminal = isatty(1);
+export const hasColors = isTerminal && !process.env["NO_COLOR"] &&
+  process.env["TERM"] !== "dumb";
+
+export function args(): string[] {
+  return process.argv.slice(2);
+}
+
+/** How often the event loop is looked at, in milliseconds. */
+export const LOOK = 10;
+let delays: ReturnType<typeof monitorEventLoopDelay> | undefined;
+
+/** Watches from the first question on: what nobody asks for costs nothing. */
+export function eventLoopDelayBeyond(expected: number): number | undefined {
+  if (!delays) {
+    delays = monitorEventLoopDelay({ resolution: LOOK });
+    delays.enable();
+  }
+  const { mean } = delays;
+  delays.reset();
+  return Number.isNaN(mean) ? undefined : Math.max(0, mean / 1e6 - expected);
+}
 
 export function env(name: string): string | undefined {
   return process.env[name];

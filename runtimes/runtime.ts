@@ -19,7 +19,18 @@ export interface Runtime {
   readonly version: string;
   /** The first version whose behaviour was measured and found good. */
   readonly oldest: string;
+  /** Whether a person may be reading stdout. */
+  readonly isTerminal: boolean;
+  /** Whether that terminal shows colours, and nobody set NO_COLOR. */
+  readonly hasColors: boolean;
   env(name: string): string | undefined;
+  /** What the command line said after the program. */
+  args(): string[];
+  /**
+   * By how many milliseconds, on average, the event loop was late since this
+   * was last asked. Undefined where the runtime cannot tell.
+   */
+  eventLoopDelay(): number | undefined;
   /**
    * Resolves when the socket listens; rejects with a ListenError. Tells
    * `opened` of each WebSocket, and calls what that returns when it has closed.
@@ -33,6 +44,8 @@ export interface Runtime {
   onSignal(signal: string, listener: () => void): () => void;
   /** Uncaught errors and unhandled rejections, in place of a crash. */
   onUncaught(listener: (error: unknown) => void): () => void;
+  /** Every request may listen to this signal: many listeners are no leak. */
+  expectManyListeners(signal: AbortSignal): void;
   /** Ends the process once what was written to stdout and stderr is out. */
   exit(code: number): Promise<never>;
 }

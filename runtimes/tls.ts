@@ -14,7 +14,10 @@ export async function readTls({ cert, key }: Tls): Promise<Tls> {
     parse: (pem: string) => T,
   ): Promise<{ pem: string; parsed?: T }> => {
     const inline = value.includes("-----BEGIN ");
-    const name = inline ? `The ${what}` : `The ${what} ${value}`;
+    // What was meant to be a path may be a key that lacks its first line.
+    const name = inline || variable === "TLS_KEY"
+      ? `The ${what}`
+      : `The ${what} ${value}`;
     let pem = value;
     try {
       if (!inline) pem = await readText(value);
@@ -28,7 +31,10 @@ export async function readTls({ cert, key }: Tls): Promise<Tls> {
     try {
       return { pem, parsed: parse(pem) };
     } catch {
-      problems.push(`${name} is not one in PEM form; check ${variable}.`);
+      problems.push(
+        `${name} is not in PEM form; ` +
+          `set ${variable} to a PEM file, or to the text of one.`,
+      );
       return { pem };
     }
   };
@@ -52,7 +58,10 @@ export async function readTls({ cert, key }: Tls): Promise<Tls> {
       problems.push(`The certificate expired on ${to}; renew it.`);
     }
     if (Date.parse(from) > Date.now()) {
-      problems.push(`The certificate is not valid before ${from}.`);
+      problems.push(
+        `The certificate is not valid before ${from}; ` +
+          "wait for that, or set this machine's clock right.",
+      );
     }
     if (privateKey.parsed && !parsed.checkPrivateKey(privateKey.parsed)) {
       problems.push(
@@ -74,11 +83,11 @@ async function readText(path: string): Promise<string> {
 
 function whyUnreadable(error: unknown): string {
   const { code, name } = error as { code?: string; name?: string };
+  if (name === "NotCapable") return "Deno has no --allow-read for it";
   if (code === "ENOENT") return "there is no such file";
   if (code === "EACCES" || code === "EPERM") {
     return "this process may not read it";
   }
-  // Deno's permissions; its message says which flag to give.
-  if (name === "NotCapable") return String((error as Error).message);
+  if (code === "EISDIR") return "it is a folder";
   return code ?? "it is no file";
 }

@@ -11,7 +11,10 @@ export async function removeStaleSocket(path: string): Promise<void> {
   if (found === undefined) return;
   // Whatever else stands there is not ours to remove.
   if (!found.isSocket()) {
-    throw new ListenError("other", `${path} is there, and is no socket`);
+    throw new ListenError(
+      "other",
+      "what stands there is no socket; remove it, or choose another path",
+    );
   }
   if (await isAlive(path)) throw new ListenError("in use", "EADDRINUSE");
   await unlink(path).catch(() => {});

@@ -1,6 +1,16 @@
 import { Hono } from "hono";
+import { methodNotAllowed } from "hono/method-not-allowed";
+import { requestId, type RequestIdVariables } from "hono/request-id";
+import { secureHeaders } from "hono/secure-headers";
+import { timeout } from "hono/timeout";
+import type { Config } from "./config.ts";
+import { allowOrigins } from "./cors.ts";
+import type { Metrics } from "./metrics.ts";
+import { answerError, answerMethod, answerNotFound } from "./problem.ts";
+import { logRequest, observeRequests } from "./requests.ts";
 import {
   bodyLimit,
+  type Checks,
   eventStream,
   health,
   type ShutdownController,
@@ -11,15 +21,44 @@ const BODY_LIMIT = 1_048_576;
 /** The longest that `/slow` can be asked to take. */
 const SLOWEST_MS = 60_000;
 
+export interface AppOptions {
+  config: Pick<Config, "corsOrigins" | "requestTimeout" | "tls">;
+  shutdown: ShutdownController;
+  checks: Checks;
+  metrics: Metrics;
+}
+
+export type App = Hono<{ Variables: RequestIdVariables }>;
+
 /** The app: its middleware and its routes. */
-export function createApp(shutdown: ShutdownController): Hono {
-  const app = new Hono();
+export function createApp(
+  { config, shutdown, checks, metrics }: AppOptions,
+): App {
+  const app: App = new Hono();
+  app.onError(answerError);
+  app.notFound(answerNotFound);
 
+  // /livez and /readyz, for whoever watches over the process. Before all
+  // middleware, so that their being asked every second is not in the log.
+  app.route("/", health(shutdown, { checks }));
+
+  app.use(requestId());
+  app.use(observeRequests(logRequest, metrics.count));
+  app.use(secureHeaders({
+    // Only who ends TLS knows that there is no way back to plain HTTP.
+    strictTransportSecurity: config.tls ? "max-age=15552000" : false,
+    // For browsers that are gone; each header costs every answer its share.
+    xDnsPrefetchControl: false,
+    xDownloadOptions: false,
+    xPermittedCrossDomainPolicies: false,
+    xXssProtection: false,
+  }));
+  if (config.corsOrigins.length > 0) app.use(allowOrigins(config.corsOrigins));
+  app.use(methodNotAllowed({ app, onMethodNotAllowed: answerMethod }));
+  // Until the answer begins: an event stream may go on for as long as it likes.
+  if (config.requestTimeout > 0) app.use(timeout(config.requestTimeout));
   // A route that takes more says so by a limit of its own.
-  app.on(["POST", "PUT", "PATCH", "DELETE"], "*", bodyLimit(BODY_LIMIT));
-
-  // /livez and /readyz, for whoever watches over the process.
-  app.route("/", health(shutdown));
+  app.use(bodyLimit(BODY_LIMIT));
 
   app.get("/", (c) => c.text("Hello from lastcall!\n"));
 

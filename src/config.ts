@@ -4,83 +4,147 @@
  *
  * @module
  */
-
-/** What the app can be told. Times are in milliseconds. */
-export interface Config {
-  /** `HOST`: the address to listen on. */
-  hostname: string;
-  /** `PORT`: 0 lets the system pick a free one. */
-  port: number;
-  /** `DRAIN_DELAY_MS`: serve on, readiness red, before the listener closes. */
-  drainDelay: number;
-  /** `IDLE_GRACE_MS`: a recently used connection may bring one more request. */
-  idleGrace: number;
-  /** `DRAIN_TIMEOUT_MS`: how long requests in flight may take to finish. */
-  drainTimeout: number;
-  /** `CLEANUP_TIMEOUT_MS`: how long jobs and close hooks may take, together. */
-  cleanupTimeout: number;
-}
-
-/** Either a config or, each in one sentence, everything that is wrong. */
-export type ConfigResult =
-  | { ok: true; config: Config }
-  | { ok: false; problems: string[] };
+import * as v from "valibot";
+import { DATABASE_URL_EXPECTED, isDatabaseUrl } from "./bookmarks/mod.ts"; // example
+import {
+  type ConfigResult,
+  type Environment,
+  listEnvironment,
+  readEnvironment,
+  secret,
+} from "./environment.ts";
 
 /** Timers of every runtime wrap beyond this: about 24.8 days. */
 const LONGEST_TIME = 2 ** 31 - 1;
 
-/**
- * Reads the config from the environment. A variable that is set but empty
- * counts as not set: that is what `PORT=` in an env file, or an unfilled
- * `${PORT}` in a compose file, means to say.
- */
-export function readConfig(
-  env: (name: string) => string | undefined,
-): ConfigResult {
-  const problems: string[] = [];
+/** `expected` is the end of the sentence that a wrong value is answered with. */
+function text(expected: string, fits: (text: string) => boolean) {
+  return v.pipe(v.string(), v.check(fits, expected));
+}
 
-  function wholeNumber(
-    name: string,
-    fallback: number,
-    max: number,
-    what = "a whole number",
-  ): number {
-    const text = env(name) || String(fallback);
-    const value = /^[0-9]+$/.test(text) ? Number(text) : NaN;
-    if (value <= max) return value;
-    problems.push(
-      `${name} is ${JSON.stringify(text)}; expected ${what} from 0 to ${max}.`,
-    );
-    return fallback;
-  }
+function wholeNumber(max: number, expected: string) {
+  const fits = (text: string) => /^[0-9]+$/.test(text) && Number(text) <= max;
+  return v.pipe(text(expected, fits), v.transform(Number));
+}
 
-  function milliseconds(name: string, fallback: number): number {
-    return wholeNumber(
-      name,
-      fallback,
-      LONGEST_TIME,
-      "a whole number of milliseconds",
-    );
-  }
+const port = wholeNumber(
+  65_535,
+  "a whole number from 0 to 65535, such as 3000",
+);
+const time = wholeNumber(
+  LONGEST_TIME,
+  `a whole number of milliseconds from 0 to ${LONGEST_TIME}, such as 500`,
+);
+const path = v.string();
+const flag = v.pipe(
+  v.picklist(["true", "false"], "true or false"),
+  v.transform((text) => text === "true"),
+);
 
-  function host(name: string, fallback: string): string {
-    const text = env(name) || fallback;
-    if (!/[\s/]/.test(text)) return text;
-    problems.push(
-      `${name} is ${
-        JSON.stringify(text)
-      }; expected a host name or an IP address alone, such as 127.0.0.1.`,
-    );
-    return fallback;
-  }
+/** Every variable, its default, and what is right; times in milliseconds. */
+export const schema = v.pipe(
+  v.object({
+    PORT: v.optional(port, "3000"),
+    HOST: v.optional(
+      text(
+        "a host name or an IP address alone, such as 127.0.0.1",
+        (host) => !/[\s/]/.test(host),
+      ),
+      "0.0.0.0",
+    ),
+    DRAIN_DELAY_MS: v.optional(time, "0"),
+    IDLE_GRACE_MS: v.optional(time, "250"),
+    DRAIN_TIMEOUT_MS: v.optional(time, "10000"),
+    CLEANUP_TIMEOUT_MS: v.optional(time, "5000"),
+    REQUEST_TIMEOUT_MS: v.optional(time, "30000"),
+    LOG_FORMAT: v.optional(
+      v.picklist(["auto", "json", "pretty"], "auto, json or pretty"),
+      "auto",
+    ),
+    LOG_LEVEL: v.optional(
+      v.picklist(
+        ["debug", "info", "warn", "error"],
+        "debug, info, warn or error",
+      ),
+      "info",
+    ),
+    ADMIN_PORT: v.optional(port),
+    CORS_ORIGINS: v.optional(
+      v.pipe(
+        v.string(),
+        v.transform((list) => list.split(",").map((origin) => origin.trim())),
+        v.check(
+          (origins) => origins.every((one) => one === "*" || isOrigin(one)),
+          "origins separated by commas, such as https://app.example, or *",
+        ),
+      ),
+    ),
+    TLS_CERT: v.optional(path),
+    // A path; but who puts the key itself here must not find it in a log.
+    TLS_KEY: secret(v.optional(path)),
+    REUSE_PORT: v.optional(flag, "false"),
+    // example:begin
+    DATABASE_URL: secret(
+      v.optional(text(DATABASE_URL_EXPECTED, isDatabaseUrl)),
+    ),
+    DATABASE_CONNECT_TIMEOUT_MS: v.optional(time, "30000"),
+    // example:end
+  }),
+  v.forward(
+    v.partialCheck(
+      [["PORT"], ["ADMIN_PORT"]],
+      ({ PORT, ADMIN_PORT }) => PORT !== ADMIN_PORT || PORT === 0,
+      "another port than PORT has, such as 9090",
+    ),
+    ["ADMIN_PORT"],
+  ),
+  v.forward(
+    v.partialCheck(
+      [["TLS_CERT"], ["TLS_KEY"]],
+      ({ TLS_CERT, TLS_KEY }) => !TLS_CERT || !!TLS_KEY,
+      "a path such as key.pem, because TLS_CERT is set",
+    ),
+    ["TLS_KEY"],
+  ),
+  v.forward(
+    v.partialCheck(
+      [["TLS_CERT"], ["TLS_KEY"]],
+      ({ TLS_CERT, TLS_KEY }) => !TLS_KEY || !!TLS_CERT,
+      "a path such as cert.pem, because TLS_KEY is set",
+    ),
+    ["TLS_CERT"],
+  ),
+  v.transform(({ TLS_CERT: cert, TLS_KEY: key, ...env }) => ({
+    hostname: env.HOST,
+    port: env.PORT,
+    drainDelay: env.DRAIN_DELAY_MS,
+    idleGrace: env.IDLE_GRACE_MS,
+    drainTimeout: env.DRAIN_TIMEOUT_MS,
+    cleanupTimeout: env.CLEANUP_TIMEOUT_MS,
+    requestTimeout: env.REQUEST_TIMEOUT_MS,
+    logFormat: env.LOG_FORMAT,
+    logLevel: env.LOG_LEVEL,
+    adminPort: env.ADMIN_PORT,
+    corsOrigins: env.CORS_ORIGINS ?? [],
+    reusePort: env.REUSE_PORT,
+    databaseUrl: env.DATABASE_URL, // example
+    databaseConnectTimeout: env.DATABASE_CONNECT_TIMEOUT_MS, // example
+    ...(cert && key ? { tls: { cert, key } } : {}),
+  })),
+);
 
-  const config: Config = {
-    port: wholeNumber("PORT", 3000, 65_535),
-    hostname: host("HOST", "0.0.0.0"),
-    drainDelay: milliseconds("DRAIN_DELAY_MS", 0),
-    idleGrace: milliseconds("IDLE_GRACE_MS", 250),
-    drainTimeout: milliseconds("DRAIN_TIMEOUT_MS", 10_000),
-    cleanupTimeout: milliseconds("CLEANUP_TIMEOUT_MS", 5_000),
-  };
-  return problems.length === 0 ? { ok: true, config } : { ok: false, problems };
+/** What the app can be told. */
+export type Config = v.InferOutput<typeof schema>;
+
+export function readConfig(env: Environment): ConfigResult<Config> {
+  return readEnvironment(schema, env);
+}
+
+/** What `--print-config` prints. */
+export function listConfig(env: Environment): string {
+  return listEnvironment(schema, env);
+}
+
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && new URL(text).origin === text;
 }

@@ -1,27 +1,70 @@
 import * as runtime from "#runtime";
+import { serveAdmin } from "./admin.ts";
 import { createApp } from "./app.ts";
-import { readConfig } from "./config.ts";
-import { run, serve, ShutdownController } from "./server/mod.ts";
+import { bookmarks, openBookmarks } from "./bookmarks/mod.ts"; // example
+import { listConfig, readConfig } from "./config.ts";
+import { Console } from "./console.ts";
+import { openLog } from "./logging.ts";
+import { Metrics } from "./metrics.ts";
+import { Checks, run, serve, ShutdownController } from "./server/mod.ts";
 
 /** Everything that happens, in order. Returns the exit code. */
 async function main(): Promise<number> {
   const result = readConfig(runtime.env);
+  const asked = runtime.args().includes("--print-config");
+  if (asked) console.log(listConfig(runtime.env));
   if (!result.ok) {
     for (const problem of result.problems) console.error(problem);
     return 78; // EX_CONFIG, as sysexits.h has it
   }
+  if (asked) return 0;
+  const { config } = result;
+  const { hostname, port, tls, reusePort } = config;
+  const { logFormat, logLevel: level } = config;
 
-  const { hostname, port, ...times } = result.config;
-  const shutdown = new ShutdownController(times);
+  const pretty = logFormat === "pretty" ||
+    logFormat === "auto" && runtime.isTerminal;
+  const person = pretty && runtime.isTerminal ? new Console() : undefined;
+  const { log } = openLog({
+    level,
+    pretty,
+    colors: runtime.hasColors,
+    ...(person ? { print: person.print } : {}),
+  });
+  const shutdown = new ShutdownController({ ...config, log });
+  person?.follow(shutdown);
+  const checks = new Checks(shutdown);
+  const parts = { config, shutdown, checks, metrics: new Metrics() };
 
   const report = await run(shutdown, async () => {
-    // Open what the app needs here, and say beside it how it closes. What was
-    // opened last is closed first, after the last request:
+    await serveAdmin({ ...parts, eventLoopDelay: runtime.eventLoopDelay });
+
+    // Open what the app needs here, and say beside it how it closes and how to
+    // see that it works. What was opened last is closed first, after the last
+    // request:
     //
     //   const db = await openDatabase();
     //   shutdown.onClose("database", () => db.close());
+    //   checks.add("database", (signal) => db.ping(signal));
 
-    await serve(createApp(shutdown), { hostname, port, shutdown });
+    const app = createApp(parts);
+    // example:begin
+    const opened = await openBookmarks({
+      databaseUrl: config.databaseUrl,
+      connectTimeout: config.databaseConnectTimeout,
+      shutdown,
+    });
+    checks.add("bookmarks", () => opened.store.ping());
+    app.route("/bookmarks", bookmarks(opened));
+    // example:end
+    const server = await serve(app, {
+      hostname,
+      port,
+      tls,
+      reusePort,
+      shutdown,
+    });
+    person?.greet(server, app);
   });
   return report.exitCode;
 }

@@ -1,6 +1,13 @@
+import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { type Config, readConfig } from "../src/config.ts";
+import * as v from "valibot";
+import { type Config, listConfig, readConfig, schema } from "../src/config.ts";
+import {
+  listEnvironment,
+  readEnvironment,
+  secret,
+} from "../src/environment.ts";
 
 function read(env: Record<string, string>) {
   return readConfig((name) => env[name]);
@@ -25,6 +32,14 @@ const DEFAULTS: Config = {
   idleGrace: 250,
   drainTimeout: 10_000,
   cleanupTimeout: 5_000,
+  requestTimeout: 30_000,
+  logFormat: "auto",
+  logLevel: "info",
+  adminPort: undefined,
+  corsOrigins: [],
+  reusePort: false,
+  databaseUrl: undefined, // example
+  databaseConnectTimeout: 30_000, // example
 };
 
 describe("config", () => {
@@ -41,6 +56,16 @@ describe("config", () => {
         IDLE_GRACE_MS: "2",
         DRAIN_TIMEOUT_MS: "3",
         CLEANUP_TIMEOUT_MS: "4",
+        REQUEST_TIMEOUT_MS: "5",
+        LOG_FORMAT: "pretty",
+        LOG_LEVEL: "warn",
+        ADMIN_PORT: "9090",
+        CORS_ORIGINS: "https://a.example, http://localhost:5173",
+        TLS_CERT: "cert.pem",
+        TLS_KEY: "key.pem",
+        REUSE_PORT: "true",
+        DATABASE_URL: "sqlite:some.db", // example
+        DATABASE_CONNECT_TIMEOUT_MS: "6", // example
       }),
       {
         hostname: "127.0.0.1",
@@ -49,6 +74,15 @@ describe("config", () => {
         idleGrace: 2,
         drainTimeout: 3,
         cleanupTimeout: 4,
+        requestTimeout: 5,
+        logFormat: "pretty",
+        logLevel: "warn",
+        adminPort: 9090,
+        corsOrigins: ["https://a.example", "http://localhost:5173"],
+        tls: { cert: "cert.pem", key: "key.pem" },
+        reusePort: true,
+        databaseUrl: "sqlite:some.db", // example
+        databaseConnectTimeout: 6, // example
       },
     );
   });
@@ -75,10 +109,14 @@ describe("config", () => {
 
   test("a wrong value is named in one sentence that says what is right", () => {
     assertEquals(problemsOf({ PORT: "80a" }), [
-      'PORT is "80a"; expected a whole number from 0 to 65535.',
+      'PORT is "80a"; expected a whole number from 0 to 65535, such as 3000.',
     ]);
     assertEquals(problemsOf({ DRAIN_DELAY_MS: "soon" }), [
-      'DRAIN_DELAY_MS is "soon"; expected a whole number of milliseconds from 0 to 2147483647.',
+      'DRAIN_DELAY_MS is "soon"; expected a whole number of milliseconds from 0 to 2147483647, such as 500.',
+    ]);
+    assertEquals(problemsOf({ LOG_LEVEL: "loud", LOG_FORMAT: "xml" }), [
+      'LOG_FORMAT is "xml"; expected auto, json or pretty.',
+      'LOG_LEVEL is "loud"; expected debug, info, warn or error.',
     ]);
     assertEquals(problemsOf({ HOST: "http://localhost" }), [
       'HOST is "http://localhost"; expected a host name or an IP address alone, such as 127.0.0.1.',
@@ -100,7 +138,36 @@ describe("config", () => {
     ]);
   });
 
-  test("every problem is reported at once", () => {
+  test("an origin has no path, and a scheme", () => {
+    for (
+      const CORS_ORIGINS of ["app.example", "https://a.example/", "https://a,,"]
+    ) {
+      assertEquals(problemsOf({ CORS_ORIGINS }), [
+        `CORS_ORIGINS is ${JSON.stringify(CORS_ORIGINS)}; expected origins ` +
+        "separated by commas, such as https://app.example, or *.",
+      ]);
+    }
+    assertEquals(configOf({ CORS_ORIGINS: "*" }).corsOrigins, ["*"]);
+  });
+
+  test("a certificate needs its key, and a key its certificate", () => {
+    assertEquals(problemsOf({ TLS_CERT: "c.pem" }), [
+      "TLS_KEY is not set; expected a path such as key.pem, because TLS_CERT is set.",
+    ]);
+    assertEquals(problemsOf({ TLS_KEY: "k.pem" }), [
+      "TLS_CERT is not set; expected a path such as cert.pem, because TLS_KEY is set.",
+    ]);
+  });
+
+  test("the admin port is another one, unless the system picks both", () => {
+    assertEquals(problemsOf({ PORT: "80", ADMIN_PORT: "80" }), [
+      'ADMIN_PORT is "80"; expected another port than PORT has, such as 9090.',
+    ]);
+    assertEquals(problemsOf({ ADMIN_PORT: "3000" }).length, 1);
+    assertEquals(configOf({ PORT: "0", ADMIN_PORT: "0" }).adminPort, 0);
+  });
+
+  test("every problem is reported at once, those between two variables too", () => {
     const problems = problemsOf({
       PORT: "x",
       HOST: " ",
@@ -108,6 +175,8 @@ describe("config", () => {
       IDLE_GRACE_MS: "x",
       DRAIN_TIMEOUT_MS: "x",
       CLEANUP_TIMEOUT_MS: "x",
+      ADMIN_PORT: "x",
+      TLS_CERT: "c.pem",
     });
     assertEquals(problems.map((problem) => problem.split(" ")[0]), [
       "PORT",
@@ -116,6 +185,95 @@ describe("config", () => {
       "IDLE_GRACE_MS",
       "DRAIN_TIMEOUT_MS",
       "CLEANUP_TIMEOUT_MS",
+      "ADMIN_PORT",
+      "TLS_KEY",
     ]);
+  });
+});
+
+describe("the listing of the config", () => {
+  const list = (env: Record<string, string>) => listConfig((name) => env[name]);
+
+  test("says of each variable what holds, and where it comes from", () => {
+    const lines = list({ PORT: "80a", HOST: "", ADMIN_PORT: "9090" })
+      .split("\n");
+    assertEquals(lines.length, Object.keys(schema.entries).length);
+    for (
+      const line of [
+        "PORT=80a  # environment",
+        "HOST=0.0.0.0  # default",
+        "ADMIN_PORT=9090  # environment",
+        "# CORS_ORIGINS=  # not set",
+      ]
+    ) assert(lines.includes(line), `${line}\n${lines.join("\n")}`);
+  });
+
+  test("keeps every value on its line", () => {
+    const lines = list({ HOST: "a\n\x1b[31mPORT=1" }).split("\n");
+    assert(lines.includes('HOST="a\\n\\u001b[31mPORT=1"  # environment'));
+  });
+});
+
+describe("a secret", () => {
+  const secrets = v.object({
+    TOKEN: secret(
+      v.optional(v.pipe(v.string(), v.minLength(20, "20 letters"))),
+    ),
+    KEY: secret(v.optional(v.string(), "changeme")),
+  });
+  const env = (name: string) => name === "TOKEN" ? "hunter2" : undefined;
+
+  test("is in no problem", () => {
+    assertEquals(readEnvironment(secrets, env), {
+      ok: false,
+      problems: ["TOKEN is a value of 7 characters; expected 20 letters."],
+    });
+  });
+
+  test("is what the private key may be", () => {
+    const key = "-----BEGIN PRIVATE KEY-----";
+    const listing = listConfig((name) => name === "TLS_KEY" ? key : undefined);
+    assert(!listing.includes(key));
+    assert(listing.includes("TLS_KEY=***  # environment, 27 characters"));
+  });
+
+  test("is in no listing", () => {
+    assertEquals(
+      listEnvironment(secrets, env),
+      "TOKEN=***  # environment, 7 characters\nKEY=***  # default, 8 characters",
+    );
+  });
+});
+
+describe("what lists the variables besides the schema has them all", () => {
+  const names = Object.keys(schema.entries);
+  const deno = JSON.parse(readFileSync("deno.json", "utf8"));
+
+  for (const task of ["start", "dev"]) {
+    test(`deno task ${task} may read these and no others`, () => {
+      const allowed = /--allow-env=(\S+)/.exec(deno.tasks[task])?.[1];
+      assertEquals(allowed?.split(","), names);
+    });
+  }
+
+  test(".env.example, where what has a default shows it", () => {
+    const example = readFileSync(".env.example", "utf8");
+    const lines = [...example.matchAll(/^#? ?([A-Z_]+)=(.*)$/gm)];
+    assertEquals(lines.map(([, name]) => name), names);
+    for (const [, name, value] of lines) {
+      const fallback = v.getDefault(
+        schema.entries[name as keyof typeof schema.entries] as v.GenericSchema,
+      );
+      if (fallback !== undefined) assertEquals(value, fallback, name);
+    }
+  });
+
+  test("and its examples are right", () => {
+    const example = readFileSync(".env.example", "utf8");
+    const env = Object.fromEntries(
+      [...example.matchAll(/^#? ?([A-Z_]+)=(.*)$/gm)]
+        .map(([, name, value]) => [name, value]),
+    );
+    configOf(env);
   });
 });

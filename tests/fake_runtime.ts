@@ -22,7 +22,15 @@ export class FakeRuntime implements Runtime {
   /** What `listen` waits for. */
   ready: Promise<void> = Promise.resolve();
 
+  readonly isTerminal = false;
+  readonly hasColors = false;
   env(): undefined {}
+
+  args(): string[] {
+    return [];
+  }
+
+  eventLoopDelay(): undefined {}
 
   async listen(_: FetchHandler, options: ListenOptions): Promise<Listener> {
     await this.ready;
@@ -42,6 +50,8 @@ export class FakeRuntime implements Runtime {
     this.uncaught.add(listener);
     return () => this.uncaught.delete(listener);
   }
+
+  expectManyListeners(): void {}
 
   exit(): Promise<never> {
     throw new Error("the engine never exits the process");

@@ -15,8 +15,11 @@
 const BEGIN = "<!-- matrix:begin -->";
 const END = "<!-- matrix:end -->";
 
-/** Start, drain, force, cleanup, wrappers: the order of the contract. */
-const CHAPTERS = "SDFCW";
+/**
+ * Start, drain, force, cleanup, network, limits, hostile clients, wrappers: as in
+ * the contract.
+ */
+const CHAPTERS = "SDFCNLHW";
 
 /** @param {Column[]} columns @returns {Matrix} */
 export function matrixOf(columns) {

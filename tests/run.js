@@ -6,15 +6,18 @@
 //   --update-matrix                 write the matrix into README.md
 //   any other word                  test files whose path contains it
 //
-// tests/*_test.ts run inside the runtime. The drivers in tests/contract start
-// servers as processes; Node's drivers always run on the machine's own Node, and
+// tests/*_test.ts run inside the runtime.
+// tests/bookmarks/*_test.ts too, and start servers besides. // example
+// The drivers in tests/contract and tests/app start servers as processes;
+// Node's drivers always run on the machine's own Node, and
 // LASTCALL_SERVER_NODE names the Node that their servers run on. All run with
 // the root of the repository as the current folder. A driver is told:
 //
 //   LASTCALL_RUNTIME      deno, bun or node
 //   LASTCALL_LABEL        "Deno 2.9.6", "Node 24": its column of the matrix
-//   LASTCALL_MATRIX_DIR   where it writes `<label>.json`: a list of
-//                         { clause, title, ok, skipped, note? }
+//   LASTCALL_MATRIX_DIR   where each of its files writes `<label> <id>.json`: a
+//                         list of { clause, title, ok, skipped, note? }
+//   TEST_DATABASE_URL     a Postgres where it may create databases // example
 
 import { spawn } from "node:child_process";
 import {
@@ -31,19 +34,30 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { startPostgres } from "./postgres.js"; // example
 import { matrixOf, renderMatrix, replaceMatrix } from "./matrix.js";
 import { cleanEnv, findRuntime, HERE, RUNTIMES } from "./runtimes.js";
 
 /** @import { FoundRuntime, RuntimeKey } from "./runtimes.js" */
 /** @import { ClauseResult } from "./matrix.js" */
 
-/** Tests that never wait can share the machine. */
-const UNIT_LANES = 2;
-/** Clauses are about milliseconds, and two cores are soon taken. */
-const CONTRACT_LANES = 1;
-/** A run that hangs is a failure, not a reason to wait for CI's own limit. */
-const UNIT_TIMEOUT = 2 * 60_000;
-const CONTRACT_TIMEOUT = 15 * 60_000;
+/**
+ * Tests that never wait can share the machine; clauses are about milliseconds,
+ * and two cores are soon taken. A run that hangs is a failure, not a reason to
+ * wait for CI's own limit.
+ */
+const KINDS = {
+  unit: { folder: "tests", lanes: 2, minutes: 2 },
+  contract: { folder: "tests/contract", lanes: 1, minutes: 15 },
+  app: { folder: "tests/app", lanes: 1, minutes: 5 },
+  bookmarks: { folder: "tests/bookmarks", lanes: 1, minutes: 5 }, // example
+};
+
+/** @typedef {keyof typeof KINDS} Kind */
+
+/** Whether these tests only start servers, and need not run where those do. */
+const drives = (/** @type {Kind} */ kind) =>
+  kind === "contract" || kind === "app";
 
 const root = join(import.meta.dirname, "..");
 const bundles = join(root, "node_modules", ".cache", "lastcall-tests");
@@ -66,7 +80,7 @@ const { values: options, positionals } = parseArgs({
  * @property {string} name
  * @property {FoundRuntime} runtime
  * @property {string[]} files
- * @property {boolean} contract
+ * @property {Kind} kind
  */
 
 /**
@@ -84,9 +98,11 @@ async function main() {
   const wanted = wantedRuntimes();
   if (!wanted) return 2;
 
-  const units = testFiles("tests");
-  const contracts = testFiles("tests/contract");
-  if (HERE === "node") await bundle([...units, ...contracts]);
+  const kinds = /** @type {Kind[]} */ (Object.keys(KINDS));
+  const files = Object.fromEntries(
+    kinds.map((kind) => [kind, testFiles(KINDS[kind].folder)]),
+  );
+  if (HERE === "node") await bundle(Object.values(files).flat());
 
   let passed = 0, failed = 0, skipped = 0;
   /** @type {FoundRuntime[]} */
@@ -102,18 +118,23 @@ async function main() {
     }
   }
 
-  /** @param {boolean} contract @returns {Job[]} */
-  const jobs = (contract) => {
-    const files = contract ? contracts : units;
-    const kind = contract ? "contract" : "unit";
-    return found.filter(() => files.length > 0).map((runtime) => (
-      { name: `${kind} on ${runtime.label}`, runtime, files, contract }
+  // example:begin
+  const database = files.bookmarks?.length ? await startPostgres() : undefined;
+  // example:end
+  /** @type {Outcome[]} */
+  const outcomes = [];
+  for (const kind of kinds) {
+    const jobs = found.filter(() => files[kind]?.length).map((runtime) => (
+      {
+        name: `${kind} on ${runtime.label}`,
+        runtime,
+        files: files[kind] ?? [],
+        kind,
+      }
     ));
-  };
-  const outcomes = [
-    ...await inLanes(UNIT_LANES, jobs(false)),
-    ...await inLanes(CONTRACT_LANES, jobs(true)),
-  ];
+    outcomes.push(...await inLanes(KINDS[kind].lanes, jobs));
+  }
+  await database?.stop(); // example
 
   for (const outcome of outcomes) {
     passed += outcome.passed;
@@ -183,6 +204,11 @@ async function bundle(files) {
     platform: "node",
     format: "esm",
     target: "node20",
+    // As in build.js: ws is CommonJS.
+    banner: {
+      js: 'import { createRequire } from "node:module";' +
+        "const require = createRequire(import.meta.url);",
+    },
     // They work as packages from node_modules, and esbuild as nothing else.
     external: ["esbuild", "typescript", "ws"],
     sourcemap: "inline",
@@ -209,7 +235,7 @@ async function inLanes(lanes, jobs) {
 
 /** @param {Job} job @returns {Promise<Outcome>} */
 async function runJob(job) {
-  const { runtime, contract } = job;
+  const { runtime, kind } = job;
   const scratch = mkdtempSync(join(tmpdir(), "lastcall-job-"));
   const junit = join(scratch, "junit.xml");
   const matrix = join(scratch, "matrix");
@@ -242,7 +268,7 @@ async function runJob(job) {
     stream.on("data", (text) => output += text);
   }
 
-  const limit = contract ? CONTRACT_TIMEOUT : UNIT_TIMEOUT;
+  const limit = KINDS[kind].minutes * 60_000;
   let hung = false;
   const timer = setTimeout(() => {
     hung = true;
@@ -279,7 +305,7 @@ async function runJob(job) {
 }
 
 /** @param {Job} job @param {string} junit */
-function command({ runtime, files, contract }, junit) {
+function command({ runtime, files, kind }, junit) {
   const { filter } = options;
   const pattern = filter?.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
   switch (runtime.name) {
@@ -292,7 +318,7 @@ function command({ runtime, files, contract }, junit) {
         "--allow-env",
         "--allow-read",
         // Drivers talk to the servers they start, and keep notes of them.
-        ...(contract
+        ...(kind !== "unit"
           ? ["--allow-net", "--allow-run", "--allow-write", "--allow-sys"]
           : []),
         `--junit-path=${junit}`,
@@ -311,7 +337,7 @@ function command({ runtime, files, contract }, junit) {
       ];
     case "node":
       return [
-        contract ? process.execPath : runtime.path,
+        drives(kind) ? process.execPath : runtime.path,
         "--enable-source-maps",
         "--test",
         "--test-concurrency=1",

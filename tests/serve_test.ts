@@ -81,7 +81,7 @@ describe("serve", () => {
     ["in use", "Port 3000 on 0.0.0.0 is in use by another process; stop"],
     ["not ours", "0.0.0.0 is not an address of this machine; set HOST"],
     ["denied", "This process may not listen on port 3000 of 0.0.0.0; set"],
-    ["other", "Could not listen on port 3000 of 0.0.0.0: E-CODE"],
+    ["other", "Could not listen on port 3000 of 0.0.0.0: E-CODE."],
   ];
   for (const [failure, sentence] of sentences) {
     test(`says in one sentence that a socket is ${failure}`, async () => {
@@ -141,6 +141,12 @@ describe("signals", () => {
     const { runtime, shutdown } = setup();
     await serve(runtime, app, { shutdown, signals: ["SIGUSR2"] });
     assertEquals([...runtime.signals.keys()], ["SIGUSR2"]);
+  });
+
+  test("where none is chosen, uncaught errors are another's too", async () => {
+    const { runtime, shutdown } = setup();
+    await serve(runtime, app, { shutdown, signals: [] });
+    assertEquals(runtime.heard, 0);
   });
 
   test("are listened to once, however many servers there are", async () => {

@@ -10,7 +10,12 @@ export type { Limits, Tls } from "../../runtimes/runtime.ts";
 export { getConnInfo, upgradeWebSocket } from "#runtime";
 export { bodyLimit } from "./body_limit.ts";
 export { eventStream, type EventStreamOptions } from "./event_stream.ts";
-export { health } from "./health.ts";
+export {
+  type CheckResult,
+  Checks,
+  health,
+  type HealthOptions,
+} from "./health.ts";
 export { jsonLog, type Log, type LogEntry } from "./log.ts";
 export { defaultLimits, type ServeOptions, type Server } from "./serve.ts";
 export {

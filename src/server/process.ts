@@ -23,9 +23,11 @@ export function watchProcess(
   signals: string[] = ["SIGINT", "SIGTERM", "SIGBREAK"],
   clock: Clock = systemClock,
 ): void {
-  if (watched.has(shutdown)) return;
+  // One that heeds no signal is begun by another, which watches already.
+  if (watched.has(shutdown) || signals.length === 0) return;
   watched.add(shutdown);
   refuseOldRuntime(runtime);
+  runtime.expectManyListeners(shutdown.signal);
 
   let firstAt: number | undefined;
   const onSignal = (signal: string) => {

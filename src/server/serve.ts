@@ -27,7 +27,10 @@ export interface ServeOptions {
   limits?: Partial<Limits>;
   /** Default: a new controller, found at `server.shutdown`. */
   shutdown?: ShutdownController;
-  /** Which signals begin the shutdown. Default SIGINT, SIGTERM, SIGBREAK. */
+  /**
+   * Which signals begin the shutdown. Default SIGINT, SIGTERM, SIGBREAK. With
+   * none, uncaught errors do not either: somebody else begins it.
+   */
   signals?: string[];
 }
 
@@ -123,8 +126,9 @@ function refuseIfClosing(shutdown: ShutdownController): void {
 
 /** Who is to blame, without what a query string may give away. */
 function toBlame({ method, url, since }: InFlight): CutRequest {
-  // Absolute or not: the path begins at the first slash after the authority.
-  const path = url.replace(/^[a-z]+:\/\/[^/?#]*/i, "").replace(/[?#].*$/s, "");
+  // Absolute (Deno: http+unix) or not: the path begins at the first slash after
+  // the authority.
+  const path = url.replace(/^[a-z+]+:\/\/[^/?#]*/i, "").replace(/[?#].*$/s, "");
   return { method, path: path || "/", ageMs: Math.max(0, Date.now() - since) };
 }
 

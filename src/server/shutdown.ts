@@ -220,6 +220,16 @@ export class ShutdownController {
     });
   }
 
+  /** How many requests are being served right now, as far as is known. */
+  get inFlight(): number {
+    return sum([...this.#servers], (server) => server.inFlight().length);
+  }
+
+  /** How many WebSockets are open. */
+  get openSockets(): number {
+    return sum([...this.#servers], (server) => server.openSockets());
+  }
+
   /** @internal For `serve`: a server that shutdown will drain. */
   attach(server: Drainable): void {
     this.#servers.add(server);

@@ -42,6 +42,6 @@ function sentence(
     case "certificate":
       return error.message;
     case "other":
-      return `Could not listen on ${place}: ${error.message}`;
+      return `Could not listen on ${place}: ${error.message}.`;
   }
 }

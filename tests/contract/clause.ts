@@ -1,7 +1,7 @@
 /**
  * `clause("D5", "a request in flight …", async (c) => { … })` is one test. At
  * the end the matrix of this runtime is printed, and written as JSON for the
- * README: `<LASTCALL_LABEL>.json` in LASTCALL_MATRIX_DIR.
+ * README: `<LASTCALL_LABEL> <id>.json` in LASTCALL_MATRIX_DIR.
  */
 import { after, test } from "node:test";
 import * as fs from "node:fs";
@@ -15,7 +15,7 @@ const CLAUSE_LIMIT = 90_000;
 
 export interface Clause {
   /** One hard case of the clause; a failure carries its name. */
-  step(name: string, run: () => Promise<void>): Promise<void>;
+  step(name: string, run: () => Promise<void>, limit?: number): Promise<void>;
   /** A documented difference of this runtime, for the matrix. */
   note(text: string): void;
   /** A number worth printing beside the clause. */
@@ -34,11 +34,16 @@ const rows: (Row & { numbers: string[] })[] = [];
 
 export class Skip extends Error {}
 
+/** Bun evaluates this module once for all files, the others once for each. */
+let isToBeSettled = false;
+
 export function clause(
   name: string,
   title: string,
   run: (clause: Clause) => Promise<void>,
 ): void {
+  if (!isToBeSettled) after(settle);
+  isToBeSettled = true;
   test(`${name} ${title}`, { timeout: CLAUSE_LIMIT + 5_000 }, async (t) => {
     const notes: string[] = [];
     const row: (typeof rows)[number] = {
@@ -55,9 +60,9 @@ export function clause(
         CLAUSE_LIMIT,
         run({
           // The steps after a failed one still tell something.
-          async step(name, run) {
+          async step(name, run, limit = STEP_LIMIT) {
             try {
-              await bounded(STEP_LIMIT, run());
+              await bounded(limit, run());
             } catch (error) {
               if (error instanceof Skip) throw error;
               const { message } = error as Error;
@@ -103,10 +108,13 @@ async function bounded(limit: number, work: Promise<void>): Promise<void> {
   }
 }
 
-after(() => {
+/** Once per test file: its part of the matrix. */
+function settle(): void {
   removeScratch();
   const label = process.env.LASTCALL_LABEL || runtime;
-  const lines = rows.flatMap((
+  isToBeSettled = false;
+  const settled = rows.splice(0);
+  const lines = settled.flatMap((
     { clause, title, ok, skipped, note, numbers },
   ) => [
     `  ${clause}  ${
@@ -115,17 +123,20 @@ after(() => {
     ...(note ? [`               note: ${note}`] : []),
     ...numbers.map((number) => `               ${number}`),
   ]);
-  const kept = rows.filter(({ ok }) => ok).length;
+  const kept = settled.filter(({ ok }) => ok).length;
   console.log(
-    [`\nThe contract on ${label}: ${kept} of ${rows.length} clauses`, ...lines]
+    [
+      `\nThe contract on ${label}: ${kept} of ${settled.length} clauses`,
+      ...lines,
+    ]
       .join("\n"),
   );
   const dir = process.env.LASTCALL_MATRIX_DIR;
   if (!dir) return;
   fs.mkdirSync(dir, { recursive: true });
-  const json = rows.map(({ numbers: _, ...row }): Row => row);
+  const json = settled.map(({ numbers: _, ...row }): Row => row);
   fs.writeFileSync(
-    path.join(dir, `${label}.json`),
+    path.join(dir, `${label} ${crypto.randomUUID()}.json`),
     JSON.stringify(json, null, 2) + "\n",
   );
-});
+}

@@ -8,8 +8,26 @@ import * as net from "node:net";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
-import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { certificateFiles, DAY, makeCertificate } from "./certificate.ts";
 import { clause, Skip } from "./clause.ts";
+import {
+  assertRefused,
+  assertWithin,
+  bestOf,
+  completes,
+  delay,
+  ended,
+  endedClean,
+  failsToStart,
+  isDeno,
+  isNode,
+  postHead,
+  retiring,
+  saysClose,
+  sendInPieces,
+  stopsAtOnce,
+} from "./expect.ts";
 import { Terminal } from "./pty.ts";
 import {
   isPattern,
@@ -23,10 +41,8 @@ import {
   binFolder,
   commandFor,
   executable,
-  type Exit,
   fixture,
   type Process,
-  type Report,
   root,
   runtime,
   scratchFolder,
@@ -34,89 +50,6 @@ import {
   spawnFixture,
   startFixture,
 } from "./server_process.ts";
-
-const delay = (ms: number) =>
-  new Promise<void>((resolve) => setTimeout(resolve, ms));
-
-const isNode = runtime === "node";
-const isDeno = runtime === "deno";
-
-/**
- * From this line of the log on every response says `Connection: close`. Node
- * can close its listener alone; Deno and Bun say it before they stop.
- */
-const retiring = isNode ? "listener closed" : "shutdown began";
-const stopsAtOnce = "its stop closes the listener and idle connections " +
-  "together; it says Connection: close for the last 100 ms before that";
-
-/** The process ended by itself with this code, silent on stderr. */
-async function ended(
-  server: Process,
-  code: number,
-): Promise<{ exit: Exit; report: Report }> {
-  const exit = await server.exited;
-  assertEquals([exit.code, exit.signal], [code, null], server.describe());
-  assertEquals(server.output("stderr"), "", "stderr");
-  const report = server.report();
-  assertEquals(report.exitCode, code, "the report's exit code");
-  return { exit, report };
-}
-
-async function endedClean(server: Process) {
-  const result = await ended(server, 0);
-  const { report } = result;
-  assertEquals(report.outcome, "clean");
-  assertEquals(report.requests.cut, []);
-  assertEquals(report.errors, []);
-  return result;
-}
-
-function assertWithin(ms: number, limit: number, what: string): void {
-  assert(ms <= limit, `${what} took ${ms.toFixed(0)} ms, more than ${limit}`);
-}
-
-/** The machine may be busy, but what can be done once within `limit` can be. */
-async function bestOf(
-  attempts: number,
-  limit: number,
-  what: string,
-  measure: () => Promise<number>,
-): Promise<string> {
-  const all: number[] = [];
-  for (let i = 0; i < attempts; i++) {
-    all.push(await measure());
-    if (all.length >= 2 && Math.min(...all) <= limit) break;
-  }
-  assertWithin(Math.min(...all), limit, `${what}, at best,`);
-  const sorted = all.toSorted((a, b) => a - b).map((ms) => ms.toFixed(0));
-  return `${what}: ${sorted.join(", ")} ms (at most ${limit})`;
-}
-
-async function assertRefused(port: number): Promise<void> {
-  const error = await assertRejects(() => RawClient.connect(port), Error);
-  assertEquals((error as Error & { code?: string }).code, "ECONNREFUSED");
-}
-
-function saysClose(response: RawResponse): boolean {
-  return response.headers.get("connection")?.toLowerCase() === "close";
-}
-
-/** Sends a body in pieces, each when the one before it is out. */
-async function sendInPieces(
-  client: RawClient,
-  body: Uint8Array,
-  pieces: number,
-  pause: number,
-): Promise<void> {
-  const size = Math.ceil(body.length / pieces);
-  for (let at = 0; at < body.length; at += size) {
-    await client.write(body.subarray(at, at + size));
-    await delay(pause);
-  }
-}
-
-const postHead = (path: string, length: number) =>
-  `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\n\r\n`;
 
 clause(
   "S1",
@@ -131,35 +64,13 @@ clause(
           new RegExp(`^${runtime} \\d+\\.\\d`),
         );
         assertEquals(json?.url, server.url);
-        const { hostname, port } = new URL(server.url);
-        const host = hostname.replace(/[\[\]]/g, "");
-        const client = await RawClient.connect(Number(port), host);
+        const client = await RawClient.dial(server.url);
         assertEquals(text(await client.get("/")), "hello");
         client.leave();
         server.signal("SIGTERM");
         await endedClean(server);
       });
     }
-
-    const failsToStart = async (
-      env: Record<string, string | number>,
-      expected: RegExp,
-      prefix: string[] = [],
-    ) => {
-      const server = new ServerProcess([
-        ...prefix,
-        ...await commandFor(fixture),
-      ], { env: { HOOKS: "db:ok", ...env } });
-      const { json } = await server.logged("start-up failed");
-      const { report } = await ended(server, 1);
-      assertMatch(String(json?.error), expected);
-      assertMatch(String(json?.error), /^[^\n]+\.$/, "one sentence");
-      assertEquals(json?.stack, undefined, "a sentence, not a stack");
-      assertEquals(report.outcome, "failed");
-      assertEquals(report.hooks.map(({ name }) => name), ["db"]);
-      assertEquals(server.printed("hook done").length, 1);
-      assertEquals(server.printed("listening").length, 0);
-    };
 
     await step("port taken", async () => {
       const other = net.createServer();
@@ -191,6 +102,49 @@ clause(
       const prefix = process.getuid?.() === 0 ? ["setpriv", ...drop] : [];
       await failsToStart({ PORT: 1 }, /port 1\b/, prefix);
     });
+
+    const good = makeCertificate();
+    const other = makeCertificate();
+    const expired = makeCertificate({ to: Date.now() - 3 * DAY });
+    const future = makeCertificate({ from: Date.now() + DAY });
+    const garbage = "-----BEGIN CERTIFICATE-----\nnonsense\n";
+    const badPairs: [string, { cert: string; key: string }, RegExp[]][] = [
+      ["an expired certificate", expired, [/certificate expired on .+; renew/]],
+      ["one that is not yet valid", future, [/is not valid before .+; wait/]],
+      ["another's key", { ...good, key: other.key }, [/does not belong to/]],
+      ["a certificate that is none", { ...good, cert: garbage }, [
+        /certificate.* is not in PEM form.*TLS_CERT/,
+      ]],
+      ["a key that is none", { ...good, key: garbage }, [
+        /private key is not in PEM form.*TLS_KEY/,
+      ]],
+      ["everything wrong at once", { ...expired, key: other.key }, [
+        /certificate expired on/,
+        /does not belong to/,
+      ]],
+    ];
+    for (const [what, { cert, key }, expected] of badPairs) {
+      const pattern = new RegExp(
+        expected.map(({ source }) => source).join(".+"),
+      );
+      await step(`${what}, as PEM texts`, async () => {
+        await failsToStart({ TLS_CERT: cert, TLS_KEY: key }, pattern);
+      });
+      await step(`${what}, as files`, async () => {
+        await failsToStart(certificateFiles({ cert, key }), pattern);
+      });
+    }
+
+    await step("files that cannot be read", async () => {
+      const TLS_CERT = path.join(scratchFolder(), "no-such.pem");
+      await failsToStart(
+        { TLS_CERT, TLS_KEY: scratchFolder() },
+        new RegExp(
+          `certificate ${TLS_CERT} cannot be read: there is no such file; .+` +
+            "private key cannot be read: it is a folder; ",
+        ),
+      );
+    });
   },
 );
 
@@ -208,7 +162,7 @@ clause(
     assertEquals(problems.length, 3, main.describe());
     assertEquals(
       problems[0],
-      'PORT is "80a"; expected a whole number from 0 to 65535.',
+      'PORT is "80a"; expected a whole number from 0 to 65535, such as 3000.',
     );
     for (const problem of problems) {
       assertMatch(problem, /^[A-Z_]+ is ".*"; expected .*\.$/);
@@ -471,47 +425,6 @@ clause(
     });
   },
 );
-
-/** One request in flight at the signal: answered whole, closed, exit 0. */
-async function completes(
-  request: (client: RawClient) => Promise<RawResponse>,
-  {
-    handling = {},
-    check,
-    env = {},
-    limit = 1000,
-    leaves = false,
-    whileDraining = async () => {},
-  }: {
-    handling?: object;
-    check: (response: RawResponse) => void;
-    env?: Record<string, string | number>;
-    limit?: number;
-    /** The client leaves as soon as it has its answer. */
-    leaves?: boolean;
-    whileDraining?: (
-      client: RawClient,
-      server: ServerProcess,
-    ) => Promise<unknown>;
-  },
-): Promise<void> {
-  const server = await startFixture(env);
-  const client = await server.connect();
-  const response = request(client);
-  response.catch(() => {}); // awaited below
-  await server.event("handling", handling);
-  server.signal("SIGTERM");
-  await server.logged("shutdown began");
-  await whileDraining(client, server);
-  check(await response);
-  if (leaves) client.leave();
-  else {
-    const { how } = await client.closed;
-    assertEquals(how, "fin", "how the connection ended");
-  }
-  const { exit } = await endedClean(server);
-  assertWithin(exit.at - client.lastByteAt, limit, "the end after it");
-}
 
 clause(
   "D5",
@@ -891,7 +804,7 @@ clause(
   async ({ step, note }) => {
     const goingAway = { code: 1001, reason: "server is shutting down" };
     const open = async (server: ServerProcess) => {
-      const socket = await RawWebSocket.connect(server.port, "/ws");
+      const socket = await RawWebSocket.connect(server.url, "/ws");
       await socket.message("welcome");
       return socket;
     };
@@ -1435,7 +1348,8 @@ const startCommand = {
 
 function wrapped(env: Record<string, string | number> = {}) {
   const PATH = [binFolder(), process.env.PATH].join(path.delimiter);
-  return { cwd: root, env: { ...env, PATH } };
+  // In a terminal the app would speak to people.
+  return { cwd: root, env: { LOG_FORMAT: "json", ...env, PATH } };
 }
 
 /** A slow request in flight, through the wrapper; the real app has no events. */

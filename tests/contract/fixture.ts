@@ -13,6 +13,7 @@
  * SOCKET_BATCH         how many WebSockets are closed at once
  * SECOND_SERVER        one more server on the same controller
  * UNIX, REUSE_PORT, TLS_CERT, TLS_KEY, LIMITS (JSON)   options of `serve`
+ * FAILS                every request fails, and no app answers for it
  * NO_RUN               `serve` alone, without `run` around it
  * NO_EXIT              no explicit exit at the end
  * NOISE_BYTES, NOISE_TO=console|stdout|stderr     written by the last hook
@@ -20,9 +21,13 @@
  */
 import process from "node:process";
 import { type Context, Hono } from "hono";
+import { html } from "hono/html";
+import { HTTPException } from "hono/http-exception";
 import { streamSSE } from "hono/streaming";
 import * as runtime from "#runtime";
 import {
+  bodyLimit,
+  eventStream,
   getConnInfo,
   health,
   run,
@@ -98,6 +103,7 @@ app.route("/", health(shutdown));
 
 // Hono's own would write to stderr, which tests expect to stay empty.
 app.onError((error, c) => {
+  if (error instanceof HTTPException) return error.getResponse();
   emit("handler failed", { path: c.req.path, error: error.message });
   return c.text("handler failed", 500);
 });
@@ -127,6 +133,7 @@ app.get("/big-stream", (c) => {
         if (sent >= bytes.length) return controller.close();
         controller.enqueue(bytes.subarray(sent, sent += 65_536));
       },
+      cancel: () => emit("reader cut"),
     }),
   );
 });
@@ -163,9 +170,58 @@ app.get("/events", (c) =>
     await stream.writeSSE({ event: "bye", data: "the server is leaving" });
   }));
 
+app.get(
+  "/stream",
+  (c) =>
+    eventStream(c, shutdown.signal, async (stream, over) => {
+      await stream.writeSSE({ event: "hello", data: "1" });
+      await aborted(over);
+    }, { heartbeat: query(c, "heartbeat", 15_000) }),
+);
+
+/** A browser's view: reports to `to` what becomes of its two connections. */
+app.get("/page", (c) =>
+  c.html(html`
+    <!doctype html>
+    <title>lastcall</title>
+    <script>
+        const report = (what) =>
+          fetch("${c.req.query("to")}", {
+            method: "POST",
+            mode: "no-cors",
+            body: JSON.stringify(what),
+          });
+        const connect = () => {
+          const socket = new WebSocket("ws://" + location.host + "/ws");
+          let opened = false;
+          socket.onopen = () => {
+            opened = true;
+            report({ what: "socket opened" });
+          };
+          socket.onclose = ({ code, reason, wasClean }) => {
+            if (opened) report({ what: "socket closed", code, reason, wasClean });
+            setTimeout(connect, 100);
+          };
+        };
+        connect();
+        const events = new EventSource("/stream");
+        for (const type of ["hello", "shutdown"]) {
+          events.addEventListener(type, ({ data }) => report({ what: type, data }));
+        }
+      </script>
+  `));
+
 const count = async (c: Context) =>
   c.text(String((await c.req.arrayBuffer()).byteLength));
 app.post("/upload", count);
+app.post("/limited/upload-late", async (_, next) => {
+  await delay(500);
+  await next();
+});
+app.use("/limited/*", bodyLimit(1_000_000));
+app.post("/limited/upload", count);
+app.post("/limited/more", bodyLimit(6_000_000), count);
+app.post("/limited/less", bodyLimit(1000), count);
 app.post("/upload-late", async (c) => {
   await delay(query(c, "ms", 500));
   return await count(c);
@@ -246,7 +302,8 @@ async function start(): Promise<void> {
   const hostname = env("HOST") ?? "127.0.0.1";
   const port = ms("PORT", 0);
   const [cert, key] = [env("TLS_CERT"), env("TLS_KEY")];
-  const server = await serve(app, {
+  const fails = () => Promise.reject(new Error("a secret"));
+  const server = await serve(env("FAILS") ? { fetch: fails } : app, {
     hostname,
     port,
     shutdown,

@@ -2,8 +2,9 @@
  * An HTTP/1.1 client that hides nothing: it writes what it is told, byte by
  * byte if need be, and reports exactly what arrived and how the end came.
  */
-import * as net from "node:net";
+import type * as net from "node:net";
 import { Buffer } from "node:buffer";
+import { dial } from "./dial.ts";
 
 export interface RawResponse {
   status: number;
@@ -41,12 +42,15 @@ export function requestBytes(
   return Buffer.concat([Buffer.from(head), bytes]);
 }
 
-export function text(response: RawResponse): string {
+export function text(response: { chunks: Uint8Array[] }): string {
   return Buffer.concat(response.chunks).toString();
 }
 
 /** The response is whole, and its bytes are the fixture's pattern. */
-export function isPattern(response: RawResponse, length: number): boolean {
+export function isPattern(
+  response: { chunks: Uint8Array[]; whole: boolean },
+  length: number,
+): boolean {
   let i = 0;
   for (const chunk of response.chunks) {
     for (let k = 0; k < chunk.length; k++, i++) {
@@ -74,16 +78,14 @@ export class RawClient {
   #asked = 0;
   #watchers = new Set<() => void>();
 
+  static async connect(port: number, host = "127.0.0.1"): Promise<RawClient> {
+    const name = host.includes(":") ? `[${host}]` : host;
+    return await RawClient.dial(`http://${name}:${port}`);
+  }
+
   /** Rejects with the system's error (its `code` says which). */
-  static connect(port: number, host = "127.0.0.1"): Promise<RawClient> {
-    return new Promise((resolve, reject) => {
-      const socket = net.connect({ port, host, noDelay: true });
-      socket.once("error", reject);
-      socket.once("connect", () => {
-        socket.off("error", reject);
-        resolve(new RawClient(socket));
-      });
-    });
+  static async dial(url: string, protocol?: string): Promise<RawClient> {
+    return new RawClient(await dial(url, protocol));
   }
 
   private constructor(socket: net.Socket) {
@@ -159,6 +161,11 @@ export class RawClient {
       if (allowed <= 0) this.#socket.pause();
     });
     void this.closed.then(() => clearInterval(timer));
+  }
+
+  /** Says that nothing more will come, and goes on reading. */
+  halfClose(): void {
+    this.#socket.end();
   }
 
   /** Gives up: the server sees the connection go away. */

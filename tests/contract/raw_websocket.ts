@@ -4,7 +4,8 @@
  * unless it is told to be deaf.
  */
 import { Buffer } from "node:buffer";
-import * as net from "node:net";
+import type * as net from "node:net";
+import { dial } from "./dial.ts";
 
 const CLOSE = 8;
 
@@ -27,8 +28,8 @@ export class RawWebSocket {
   #deaf = false;
   #watchers = new Set<() => void>();
 
-  static async connect(port: number, path: string): Promise<RawWebSocket> {
-    const socket = net.connect({ port, host: "127.0.0.1", noDelay: true });
+  static async connect(url: string, path: string): Promise<RawWebSocket> {
+    const socket = await dial(url);
     const client = new RawWebSocket(socket);
     socket.write(
       `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n` +

@@ -84,8 +84,10 @@ interface Work {
   error?: string;
 }
 
+export type Env = Record<string, string | number>;
+
 export interface SpawnOptions {
-  env?: Record<string, string | number>;
+  env?: Env;
   cwd?: string;
 }
 
@@ -270,32 +272,47 @@ export class ServerProcess extends Process {
   }
 
   connect(): Promise<RawClient> {
-    return RawClient.connect(this.port);
+    return RawClient.dial(this.url);
   }
 }
 
 /** The narrowest rights that serve. */
 const denoRun = ["run", "--no-prompt", "--allow-net", "--allow-env"];
 
+/** What a certificate's files and a Unix socket take beyond those. */
+function denoRights({ UNIX, TLS_CERT, TLS_KEY }: Env): string[] {
+  const files = [TLS_CERT, TLS_KEY].map(String)
+    .filter((file) => file.startsWith("/"));
+  const read = UNIX === undefined ? files : [...files, UNIX];
+  return [
+    ...read.length > 0 ? [`--allow-read=${read.join()}`] : [],
+    ...UNIX === undefined ? [] : [`--allow-write=${UNIX}`],
+  ];
+}
+
 export const fixture = "tests/contract/fixture.ts";
 
 /** The command line that runs one of our own source files. */
-export async function commandFor(source: string): Promise<string[]> {
+export async function commandFor(
+  source: string,
+  env: Env = {},
+): Promise<string[]> {
   if (runtime === "deno") {
-    return [executable, ...denoRun, path.join(root, source)];
+    const rights = denoRights(env);
+    return [executable, ...denoRun, ...rights, path.join(root, source)];
   }
   if (runtime === "bun") return [executable, path.join(root, source)];
   return [executable, "--enable-source-maps", await bundle(source)];
 }
 
 export async function spawnFixture(
-  env: SpawnOptions["env"] = {},
+  env: Env = {},
 ): Promise<ServerProcess> {
-  return new ServerProcess(await commandFor(fixture), { env });
+  return new ServerProcess(await commandFor(fixture, env), { env });
 }
 
 export async function startFixture(
-  env: SpawnOptions["env"] = {},
+  env: Env = {},
 ): Promise<ServerProcess> {
   return await (await spawnFixture(env)).listening();
 }
@@ -310,6 +327,9 @@ export function scratchFolder(): string {
 
 export function removeScratch(): void {
   if (scratch) fs.rmSync(scratch, { recursive: true, force: true });
+  // Bun runs all files in one process: the next one starts anew.
+  scratch = undefined;
+  bundles.clear();
 }
 
 /** A folder for PATH, where the runtime under test has its usual name. */
@@ -351,7 +371,7 @@ async function runEsbuild(source: string): Promise<string> {
   return outfile;
 }
 
-function childEnv(extra: Record<string, string | number>) {
+function childEnv(extra: Env) {
   const env: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env)) {
     // The switches of the test run itself are not the server's business.

@@ -1,0 +1,99 @@
+import { Hono } from "hono";
+import { compress } from "hono/compress";
+import type { Config } from "./config.ts";
+import type { Gauge, Metrics } from "./metrics.ts";
+import { answerError, answerNotFound } from "./problem.ts";
+import {
+  type Checks,
+  health,
+  serve,
+  ShutdownController,
+  StartError,
+} from "./server/mod.ts";
+
+export interface AdminOptions {
+  config: Pick<Config, "hostname" | "adminPort">;
+  shutdown: ShutdownController;
+  checks: Checks;
+  metrics: Metrics;
+  /** See `Runtime.eventLoopDelay`. */
+  eventLoopDelay: () => number | undefined;
+}
+
+/** What operators see, and the public does not. */
+export function createAdmin(
+  { shutdown, checks, metrics, eventLoopDelay }: Omit<AdminOptions, "config">,
+): Hono {
+  const app = new Hono();
+  app.onError(answerError);
+  app.notFound(answerNotFound);
+  app.route("/", health(shutdown, { checks, detail: true }));
+
+  app.get("/metrics", compress(), (c) => {
+    const delay = eventLoopDelay();
+    const gauges: Gauge[] = [
+      {
+        name: "http_requests_in_flight",
+        help: "Requests that are being served.",
+        value: shutdown.inFlight,
+      },
+      {
+        name: "websockets_open",
+        help: "WebSockets that are open.",
+        value: shutdown.openSockets,
+      },
+      {
+        name: "server_phase",
+        help: "1 for the phase that the server is in.",
+        value: 1,
+        labels: { phase: shutdown.phase },
+      },
+      {
+        name: "event_loop_delay_seconds",
+        help: "Mean delay of the event loop since the last scrape.",
+        value: delay === undefined ? undefined : delay / 1000,
+      },
+    ];
+    return c.text(metrics.render(gauges), 200, {
+      "Content-Type": "text/plain; version=0.0.4; charset=utf-8",
+    });
+  });
+  return app;
+}
+
+/**
+ * Serves them on ADMIN_PORT, where there is one, for as long as there is anything
+ * to see. Call it before anything else is opened: what was opened first is closed
+ * last.
+ */
+export async function serveAdmin(options: AdminOptions): Promise<void> {
+  const { config: { hostname, adminPort: port }, shutdown } = options;
+  if (port === undefined) return;
+  // A controller of its own: the app's would close this port with the app's.
+  const admin = new ShutdownController({
+    idleGrace: 0,
+    drainTimeout: 500,
+    // There is one report, and it is not this one's.
+    log: ({ level, message, ...fields }) =>
+      shutdown.log({
+        level: level === "info" && message !== "server listening"
+          ? "debug"
+          : level,
+        message: `admin ${message}`,
+        ...fields,
+      }),
+  });
+  shutdown.onClose("admin server", () => admin.begin("the app has closed"));
+  try {
+    await serve(createAdmin(options), {
+      hostname,
+      port,
+      shutdown: admin,
+      signals: [],
+    });
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    const message = error.message.replace(" set PORT", " set ADMIN_PORT");
+    throw new StartError(message, { cause: error });
+  }
+}

@@ -1,0 +1,185 @@
+import postgres, { type Row, type Sql } from "postgres";
+import { StartError } from "../server/mod.ts";
+import type { AuditLine } from "./audit_log.ts";
+import type { Bookmark, BookmarkFields } from "./bookmark.ts";
+import { connect, type Connecting, NotConnected } from "./connect.ts";
+import type { Position } from "./cursor.ts";
+import { migrations, missingMigrations } from "./migrations.ts";
+import type { Store } from "./store.ts";
+
+/** Seconds for what is still going on when the store is closed. */
+const LAST_QUERIES = 2;
+
+/** Any number will do, as long as no other program takes the same lock. */
+const MIGRATION_LOCK = 20_261_121;
+
+/** Throws a StartError if the database does not answer in time. */
+export async function openPostgres(
+  url: string,
+  connecting: Connecting,
+): Promise<Store> {
+  const sql = await connect((signal) => attempt(url, signal), connecting);
+  try {
+    await migrate(sql);
+    return new PostgresStore(sql);
+  } catch (error) {
+    await sql.end({ timeout: 0 });
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartError(
+      `The database at ${connecting.place} cannot be used: ${reason}`,
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * The package goes on by itself as long as the server accepts and hangs up,
+ * its own time limit notwithstanding: hence a client for each attempt, and an
+ * end to it when we have waited long enough.
+ */
+async function attempt(url: string, signal: AbortSignal): Promise<Sql> {
+  const sql = postgres(url, {
+    // It would print them.
+    onnotice: () => {},
+  });
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
+  try {
+    await Promise.race([sql`select 1`, aborted]);
+    return sql;
+  } catch (error) {
+    await sql.end({ timeout: 0 });
+    throw signal.aborted ? signal.reason : notConnected(error);
+  }
+}
+
+/** In our own words: the server's would name the user. */
+function notConnected(error: unknown): unknown {
+  const code = error instanceof Error && "code" in error && String(error.code);
+  if (!code) return error;
+  // Class 28 is about who we are; no such database is 3D000.
+  if (code.startsWith("28")) {
+    return new NotConnected("it refuses this user or password", false);
+  }
+  if (code === "3D000") return new NotConnected("no such database", false);
+  const reasons: Record<string, string> = {
+    ECONNREFUSED: "connection refused",
+    ECONNRESET: "it hung up",
+    CONNECTION_CLOSED: "it hung up",
+    ENOTFOUND: "its name is not known",
+    EAI_AGAIN: "its name is not known",
+    ETIMEDOUT: "no answer in time",
+    CONNECT_TIMEOUT: "no answer in time",
+    "57P03": "it is starting or stopping",
+    "53300": "it has no connection to spare",
+  };
+  return new NotConnected(reasons[code] ?? code, true);
+}
+
+async function migrate(sql: Sql): Promise<void> {
+  await sql.begin(async (sql) => {
+    // Servers that start together must not migrate together.
+    await sql`select pg_advisory_xact_lock(${MIGRATION_LOCK})`;
+    await sql`
+      create table if not exists bookmark_migrations (number int primary key)`;
+    const [last] = await sql`
+      select coalesce(max(number), 0) as number from bookmark_migrations`;
+    for (const { postgres } of missingMigrations(last?.number)) {
+      await sql.unsafe(postgres);
+    }
+    await sql`
+      insert into bookmark_migrations (number) values (${migrations.length})
+      on conflict do nothing`;
+  });
+}
+
+class PostgresStore implements Store {
+  constructor(private readonly sql: Sql) {}
+
+  async create(bookmark: Bookmark): Promise<void> {
+    const { id, url, title, tags, createdAt, updatedAt } = bookmark;
+    await this.sql`
+      insert into bookmarks (id, url, title, tags, created_at, updated_at)
+      values (${id}, ${url}, ${title}, ${tags}, ${createdAt}, ${updatedAt})`;
+  }
+
+  async read(id: string): Promise<Bookmark | undefined> {
+    const [row] = await this.sql`
+      select * from bookmarks where id = ${id} and deleted_at is null`;
+    return row && toBookmark(row);
+  }
+
+  async update(
+    id: string,
+    { url, title, tags }: Partial<BookmarkFields>,
+    updatedAt: string,
+  ): Promise<Bookmark | undefined> {
+    const [row] = await this.sql`
+      update bookmarks
+      set url = coalesce(${url ?? null}, url),
+          title = coalesce(${title ?? null}, title),
+          tags = coalesce(${tags ?? null}, tags),
+          updated_at = ${updatedAt}
+      where id = ${id} and deleted_at is null
+      returning *`;
+    return row && toBookmark(row);
+  }
+
+  async delete(id: string, deletedAt: string): Promise<Bookmark | undefined> {
+    const [row] = await this.sql`
+      update bookmarks set deleted_at = ${deletedAt}
+      where id = ${id} and deleted_at is null
+      returning *`;
+    return row && toBookmark(row);
+  }
+
+  async list(limit: number, after?: Position): Promise<Bookmark[]> {
+    const { sql } = this;
+    const rows = await sql`
+      select * from bookmarks
+      where deleted_at is null ${
+      after
+        ? sql`and (created_at, id) < (${after.createdAt}, ${after.id})`
+        : sql``
+    }
+      order by created_at desc, id desc limit ${limit}`;
+    return rows.map(toBookmark);
+  }
+
+  async prune(deletedBefore: string, limit: number): Promise<Bookmark[]> {
+    const rows = await this.sql`
+      delete from bookmarks where id in
+        (select id from bookmarks where deleted_at < ${deletedBefore}
+         limit ${limit})
+      returning *`;
+    return rows.map(toBookmark);
+  }
+
+  async saveAuditLines(lines: AuditLine[]): Promise<void> {
+    const rows = lines.map(({ id, at, action, bookmarkId, fingerprint }) => (
+      { id, at, action, bookmark_id: bookmarkId, fingerprint }
+    ));
+    await this.sql`
+      insert into bookmark_audit ${this.sql(rows)} on conflict do nothing`;
+  }
+
+  async ping(): Promise<void> {
+    await this.sql`select 1`;
+  }
+
+  async close(): Promise<void> {
+    await this.sql.end({ timeout: LAST_QUERIES });
+  }
+}
+
+function toBookmark(row: Row): Bookmark {
+  return {
+    id: row.id,
+    url: row.url,
+    title: row.title,
+    tags: row.tags,
+    createdAt: row.created_at.toISOString(),
+    updatedAt: row.updated_at.toISOString(),
+  };
+}

@@ -1,0 +1,41 @@
+import type { Log } from "../server/mod.ts";
+import type { Bookmark } from "./bookmark.ts";
+import { pause } from "./pause.ts";
+import type { Store } from "./store.ts";
+
+const HOUR = 60 * 60 * 1000;
+/** A deleted bookmark can be had back by hand for so long. */
+const KEEP_FOR = 30 * 24 * HOUR;
+const BATCH = 500;
+
+/** Forgets what was deleted long ago, once an hour until told to stop. */
+export async function prune(
+  store: Store,
+  pruned: (bookmark: Bookmark) => void,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await pruneOnce(store, pruned, signal);
+    } catch (cause) {
+      // A job that fails ends the server; a database may be away for a moment.
+      const error = cause instanceof Error ? cause.message : String(cause);
+      log({ level: "error", message: "bookmarks not pruned", error });
+    }
+    await pause(HOUR, signal);
+  }
+}
+
+async function pruneOnce(
+  store: Store,
+  pruned: (bookmark: Bookmark) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const deletedBefore = new Date(Date.now() - KEEP_FOR).toISOString();
+  let batch: Bookmark[];
+  do {
+    batch = await store.prune(deletedBefore, BATCH);
+    batch.forEach(pruned);
+  } while (batch.length === BATCH && !signal.aborted);
+}

@@ -1,0 +1,185 @@
+import { mkdir } from "node:fs/promises";
+import type { DatabaseSync } from "node:sqlite";
+import { StartError } from "../server/mod.ts";
+import type { AuditLine } from "./audit_log.ts";
+import type { Bookmark, BookmarkFields } from "./bookmark.ts";
+import type { Position } from "./cursor.ts";
+import { migrations, missingMigrations } from "./migrations.ts";
+import type { Store } from "./store.ts";
+
+/** Throws a StartError that says why, if the file cannot be used. */
+export async function openSqlite(path: string): Promise<Store> {
+  // Node 20 lacks it: asked for here, so that it is missed only where needed.
+  const { DatabaseSync } = await import("node:sqlite");
+  let db: DatabaseSync | undefined;
+  try {
+    const folder = path.replace(/[^/\\]*$/, "");
+    if (folder) await mkdir(folder, { recursive: true });
+    db = new DatabaseSync(path);
+    // FULL: a commit is on the disk before the client hears of it, so not even
+    // a power cut undoes it. It costs 0.25 ms a write where NORMAL costs 0.02.
+    db.exec(`
+      pragma busy_timeout = 2000;
+      pragma journal_mode = wal;
+      pragma synchronous = full;`);
+    migrate(db);
+    return new SqliteStore(db);
+  } catch (error) {
+    db?.close();
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartError(
+      `The SQLite database ${path} cannot be used: ${reason}`,
+      { cause: error },
+    );
+  }
+}
+
+export async function hasSqlite(): Promise<boolean> {
+  return await import("node:sqlite").then(() => true, () => false);
+}
+
+function migrate(db: DatabaseSync): void {
+  inTransaction(db, () => {
+    const had = Number(db.prepare("pragma user_version").get()?.user_version);
+    for (const { sqlite } of missingMigrations(had)) db.exec(sqlite);
+    db.exec(`pragma user_version = ${migrations.length}`);
+  });
+}
+
+function inTransaction(db: DatabaseSync, act: () => void): void {
+  db.exec("begin immediate");
+  try {
+    act();
+    db.exec("commit");
+  } catch (error) {
+    db.exec("rollback");
+    throw error;
+  }
+}
+
+type Row = Record<string, unknown>;
+
+/**
+ * `node:sqlite` works in this thread and returns at once. The methods are async
+ * all the same, so that what they throw is a rejection.
+ */
+class SqliteStore implements Store {
+  readonly #create;
+  readonly #read;
+  readonly #update;
+  readonly #delete;
+  readonly #list;
+  readonly #listAfter;
+  readonly #prune;
+  readonly #saveAuditLine;
+
+  constructor(private readonly db: DatabaseSync) {
+    this.#create = db.prepare(`
+      insert into bookmarks (id, url, title, tags, created_at, updated_at)
+      values (?, ?, ?, ?, ?, ?)`);
+    this.#read = db.prepare(`
+      select * from bookmarks where id = ? and deleted_at is null`);
+    this.#update = db.prepare(`
+      update bookmarks
+      set url = coalesce(?, url), title = coalesce(?, title),
+          tags = coalesce(?, tags), updated_at = ?
+      where id = ? and deleted_at is null
+      returning *`);
+    this.#delete = db.prepare(`
+      update bookmarks set deleted_at = ? where id = ? and deleted_at is null
+      returning *`);
+    this.#list = db.prepare(`
+      select * from bookmarks where deleted_at is null
+      order by created_at desc, id desc limit ?`);
+    this.#listAfter = db.prepare(`
+      select * from bookmarks
+      where deleted_at is null and (created_at, id) < (?, ?)
+      order by created_at desc, id desc limit ?`);
+    this.#prune = db.prepare(`
+      delete from bookmarks where id in
+        (select id from bookmarks where deleted_at < ? limit ?)
+      returning *`);
+    this.#saveAuditLine = db.prepare(`
+      insert into bookmark_audit (id, at, action, bookmark_id, fingerprint)
+      values (?, ?, ?, ?, ?) on conflict do nothing`);
+  }
+
+  // deno-lint-ignore require-await
+  async create(bookmark: Bookmark): Promise<void> {
+    const { id, url, title, tags, createdAt, updatedAt } = bookmark;
+    const list = JSON.stringify(tags);
+    this.#create.run(id, url, title, list, createdAt, updatedAt);
+  }
+
+  // deno-lint-ignore require-await
+  async read(id: string): Promise<Bookmark | undefined> {
+    return toBookmark(this.#read.get(id));
+  }
+
+  // deno-lint-ignore require-await
+  async update(
+    id: string,
+    { url, title, tags }: Partial<BookmarkFields>,
+    updatedAt: string,
+  ): Promise<Bookmark | undefined> {
+    const list = tags ? JSON.stringify(tags) : null;
+    const row = this.#update.get(
+      url ?? null,
+      title ?? null,
+      list,
+      updatedAt,
+      id,
+    );
+    return toBookmark(row);
+  }
+
+  // deno-lint-ignore require-await
+  async delete(id: string, deletedAt: string): Promise<Bookmark | undefined> {
+    return toBookmark(this.#delete.get(deletedAt, id));
+  }
+
+  // deno-lint-ignore require-await
+  async list(limit: number, after?: Position): Promise<Bookmark[]> {
+    const rows = after
+      ? this.#listAfter.all(after.createdAt, after.id, limit)
+      : this.#list.all(limit);
+    return rows.map((row) => toBookmark(row));
+  }
+
+  // deno-lint-ignore require-await
+  async prune(deletedBefore: string, limit: number): Promise<Bookmark[]> {
+    return this.#prune.all(deletedBefore, limit).map((row) => toBookmark(row));
+  }
+
+  // deno-lint-ignore require-await
+  async saveAuditLines(lines: AuditLine[]): Promise<void> {
+    inTransaction(this.db, () => {
+      for (const { id, at, action, bookmarkId, fingerprint } of lines) {
+        this.#saveAuditLine.run(id, at, action, bookmarkId, fingerprint);
+      }
+    });
+  }
+
+  // deno-lint-ignore require-await
+  async ping(): Promise<void> {
+    this.db.prepare("select 1").get();
+  }
+
+  // deno-lint-ignore require-await
+  async close(): Promise<void> {
+    this.db.close();
+  }
+}
+
+function toBookmark(row: Row): Bookmark;
+function toBookmark(row: Row | undefined): Bookmark | undefined;
+function toBookmark(row: Row | undefined): Bookmark | undefined {
+  return row && {
+    id: String(row.id),
+    url: String(row.url),
+    title: String(row.title),
+    tags: JSON.parse(String(row.tags)),
+    createdAt: String(row.created_at),
+    updatedAt: String(row.updated_at),
+  };
+}

@@ -1,0 +1,114 @@
+import { getLogger } from "@logtape/logtape";
+import type { Context } from "hono";
+import { HTTPException } from "hono/http-exception";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+
+export interface FieldProblem {
+  field: string;
+  message: string;
+}
+
+interface Extra {
+  errors?: FieldProblem[];
+  headers?: Record<string, string>;
+}
+
+/** Thrown by a handler, it is the answer: RFC 9457's problem+json. */
+export class Problem extends Error {
+  override name = "Problem";
+  constructor(
+    readonly status: ContentfulStatusCode,
+    detail: string,
+    readonly extra: Extra = {},
+  ) {
+    super(detail);
+  }
+}
+
+/** For `app.onError`. What we did not mean to say goes to the log alone. */
+export function answerError(error: Error, c: Context): Response {
+  if (error instanceof Problem) {
+    return answer(c, error.status, error.message, error.extra);
+  }
+  if (error instanceof HTTPException && error.status < 500) {
+    const status = error.status as ContentfulStatusCode;
+    return answer(c, status, error.message, { headers: headersOf(error) });
+  }
+  const { message, stack, cause } = error;
+  getLogger("app").error("request failed", {
+    method: c.req.method,
+    path: c.req.path,
+    error: message,
+    ...(cause === undefined ? {} : { cause }),
+    stack,
+  });
+  return error instanceof HTTPException
+    ? answer(c, error.status as ContentfulStatusCode, "")
+    : answer(c, 500, "The request failed; the log knows why, by requestId.");
+}
+
+/** For `app.notFound`. */
+export function answerNotFound(c: Context): Response {
+  return answer(c, 404, "Nothing is at this path.");
+}
+
+/** For Hono's `methodNotAllowed`. */
+export function answerMethod(c: Context, methods: string[]): Response {
+  const headers = { Allow: [...methods, "OPTIONS"].join(", ") };
+  return c.req.method === "OPTIONS"
+    ? c.body(null, 204, headers)
+    : answer(c, 405, `This path answers ${headers.Allow}.`, { headers });
+}
+
+function answer(
+  c: Context,
+  status: ContentfulStatusCode,
+  detail: string,
+  { errors, headers }: Extra = {},
+): Response {
+  const problem = {
+    type: "about:blank",
+    title: TITLES[status] ?? "Error",
+    status,
+    ...(detail ? { detail } : {}),
+    instance: c.req.path,
+    requestId: c.get("requestId"),
+    errors,
+  };
+  return c.body(JSON.stringify(problem), status, {
+    "Cache-Control": "no-store",
+    ...headers,
+    "Content-Type": "application/problem+json",
+  });
+}
+
+/** What Hono's middlewares say in headers: how to log in, when to return. */
+function headersOf({ res }: HTTPException): Record<string, string> {
+  const headers = Object.fromEntries(res?.headers ?? []);
+  delete headers["content-type"];
+  delete headers["content-length"];
+  return headers;
+}
+
+const TITLES: Record<number, string> = {
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  406: "Not Acceptable",
+  408: "Request Timeout",
+  409: "Conflict",
+  410: "Gone",
+  412: "Precondition Failed",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
+  422: "Unprocessable Content",
+  428: "Precondition Required",
+  429: "Too Many Requests",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+};

@@ -1,0 +1,66 @@
+import { getLogger, withContext } from "@logtape/logtape";
+import type { Context, MiddlewareHandler } from "hono";
+import type { RequestIdVariables } from "hono/request-id";
+import { matchedRoutes } from "hono/route";
+import { answerError } from "./problem.ts";
+
+/** One request and its answer, as far as the app knows. */
+export interface Answered {
+  method: string;
+  /** The pattern of its route, as in "/orders/:id"; none where none matched. */
+  route: string | undefined;
+  path: string;
+  status: number;
+  /** Until the answer was ready; a stream goes on after that. */
+  ms: number;
+  /** Of the body, where the answer says it. */
+  bytes: number | undefined;
+}
+
+/**
+ * Tells each observer of every request, inside the context that puts the
+ * request's id on each of its log lines. One middleware for all of them: each
+ * further one costs every request a promise.
+ */
+export function observeRequests(
+  ...observers: ((request: Answered) => void)[]
+): MiddlewareHandler<{ Variables: RequestIdVariables }> {
+  return (c, next) =>
+    withContext({ requestId: c.get("requestId") }, async () => {
+      const began = performance.now();
+      try {
+        await next();
+      } catch (cause) {
+        // Hono turns errors into answers, and lets whatever else was thrown by.
+        c.res = answerError(new Error(String(cause), { cause }), c);
+      }
+      const { method, path } = c.req;
+      // Nobody will read it, and what goes on streaming it must learn that.
+      if (method === "HEAD") c.res.body?.cancel().catch(() => {});
+      const length = c.res.headers.get("Content-Length");
+      const request: Answered = {
+        method,
+        route: routeOf(c),
+        path,
+        status: c.res.status,
+        ms: Math.round((performance.now() - began) * 100) / 100,
+        bytes: length === null ? undefined : Number(length),
+      };
+      for (const observer of observers) observer(request);
+    });
+}
+
+const access = getLogger("access");
+
+/** One access line per request. */
+export function logRequest(request: Answered): void {
+  access.info("request answered", { ...request });
+}
+
+/** The last that matched, unless it is a middleware, which matches anything. */
+function routeOf(c: Context): string | undefined {
+  const route = matchedRoutes(c).at(-1);
+  return route?.method === "ALL" && route.path.endsWith("*")
+    ? undefined
+    : route?.path;
+}

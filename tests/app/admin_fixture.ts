@@ -1,0 +1,40 @@
+/**
+ * The admin server beside an app whose last hook waits for SIGUSR2, so that a
+ * test can look around while it does.
+ */
+import process from "node:process";
+import * as runtime from "#runtime";
+import { serveAdmin } from "../../src/admin.ts";
+import { openLog } from "../../src/logging.ts";
+import { Metrics } from "../../src/metrics.ts";
+import {
+  Checks,
+  run,
+  serve,
+  ShutdownController,
+} from "../../src/server/mod.ts";
+
+const { log } = openLog({ level: "info", pretty: false, colors: false });
+const shutdown = new ShutdownController({ log });
+const checks = new Checks(shutdown);
+const metrics = new Metrics();
+const hostname = "127.0.0.1";
+
+const report = await run(shutdown, async () => {
+  const { eventLoopDelay } = runtime;
+  const config = { hostname, adminPort: 0 };
+  await serveAdmin({ config, shutdown, checks, metrics, eventLoopDelay });
+  shutdown.onClose("held", () => {
+    const told = new Promise<void>((resolve) =>
+      process.once("SIGUSR2", () => resolve())
+    );
+    log({ level: "info", message: "hook waits" });
+    return told;
+  });
+  checks.add("database", () => {
+    throw new Error("no route to host");
+  });
+  const app = { fetch: () => new Response("hello") };
+  await serve(app, { hostname, port: 0, shutdown });
+});
+await runtime.exit(report.exitCode);

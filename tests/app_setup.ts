@@ -1,0 +1,51 @@
+import { type App, createApp } from "../src/app.ts";
+import { type Config, readConfig } from "../src/config.ts";
+import { type LoggingOptions, openLog } from "../src/logging.ts";
+import { Metrics } from "../src/metrics.ts";
+import { Checks } from "../src/server/health.ts";
+import { ShutdownController } from "../src/server/shutdown.ts";
+import { FakeClock } from "./fake_clock.ts";
+import { FakeServer } from "./fake_server.ts";
+
+/** The app as `main.ts` makes it, serving; what it logs is kept. */
+export function setup(
+  env: Record<string, string> = {},
+  logging: Partial<LoggingOptions> = {},
+) {
+  const lines: string[] = [];
+  const { log, flush } = openLog({
+    level: "info",
+    pretty: false,
+    colors: false,
+    print: (line) => void lines.push(line),
+    ...logging,
+  });
+  const result = readConfig((name) => env[name]);
+  if (!result.ok) throw new Error(result.problems.join("\n"));
+  const config: Config = result.config;
+  const clock = new FakeClock();
+  const shutdown = new ShutdownController({ log }, clock);
+  const server = new FakeServer();
+  shutdown.attach(server);
+  const checks = new Checks(shutdown);
+  const metrics = new Metrics();
+  const app: App = createApp({ config, shutdown, checks, metrics });
+  /** The JSON lines of this logger, or of all. */
+  const logged = (logger?: string) =>
+    (flush(), lines).flatMap((text) => text.split("\n")).map((line) =>
+      JSON.parse(line) as Record<string, unknown>
+    )
+      .filter((line) => logger === undefined || line.logger === logger);
+  return {
+    app,
+    checks,
+    clock,
+    config,
+    flush,
+    lines,
+    logged,
+    metrics,
+    server,
+    shutdown,
+  };
+}

@@ -1,0 +1,116 @@
+/** The shutdown as a real browser sees it. */
+import { spawnSync } from "node:child_process";
+import * as http from "node:http";
+import type { AddressInfo } from "node:net";
+import * as path from "node:path";
+import process from "node:process";
+import { assertEquals } from "@std/assert";
+import { clause, Skip } from "./clause.ts";
+import { endedClean } from "./expect.ts";
+import { Process, scratchFolder, startFixture } from "./server_process.ts";
+
+/** What the fixture's page tells, in order. */
+class Reports {
+  readonly all: Record<string, unknown>[] = [];
+  #watchers = new Set<() => void>();
+  #server = http.createServer((request, response) => {
+    let body = "";
+    request.setEncoding("utf8");
+    request.on("data", (data) => body += data);
+    request.on("end", () => {
+      if (body) this.all.push(JSON.parse(body));
+      response.end();
+      for (const look of [...this.#watchers]) look();
+    });
+  });
+
+  async listen(): Promise<string> {
+    await new Promise<void>((resolve) =>
+      this.#server.listen(0, "127.0.0.1", () => resolve())
+    );
+    const { port } = this.#server.address() as AddressInfo;
+    return `http://127.0.0.1:${port}/`;
+  }
+
+  /** Resolves with the report, past or to come. */
+  next(what: string, nth = 1): Promise<Record<string, unknown>> {
+    return new Promise((resolve) => {
+      const look = () => {
+        const found = this.all.filter((report) => report.what === what);
+        if (found.length < nth) return;
+        this.#watchers.delete(look);
+        resolve(found[nth - 1]!);
+      };
+      this.#watchers.add(look);
+      look();
+    });
+  }
+
+  close(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+}
+
+function findChromium(): string {
+  for (const name of ["chromium", "chromium-browser", "google-chrome"]) {
+    const found = spawnSync("sh", ["-c", `command -v ${name}`]);
+    if (found.status === 0) return found.stdout.toString().trim();
+  }
+  const why = "there is no Chromium; install Debian's package chromium";
+  throw process.env.CI === "true" ? new Error(why) : new Skip(why);
+}
+
+clause(
+  "N5",
+  "a browser's WebSocket sees 1001, its EventSource the last event, and both come back after a restart",
+  async ({ step }) => {
+    const chromium = findChromium();
+    await step("headless Chromium", async () => {
+      const reports = new Reports();
+      const to = await reports.listen();
+      const server = await startFixture();
+      const browser = new Process([
+        chromium,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        `--user-data-dir=${path.join(scratchFolder(), "chromium")}`,
+        `${server.url}/page?to=${encodeURIComponent(to)}`,
+      ]);
+      try {
+        await reports.next("socket opened");
+        await reports.next("hello");
+        server.signal("SIGTERM");
+        assertEquals(await reports.next("socket closed"), {
+          what: "socket closed",
+          code: 1001,
+          reason: "server is shutting down",
+          wasClean: true,
+        });
+        assertEquals(await reports.next("shutdown"), {
+          what: "shutdown",
+          data: "the server is shutting down",
+        });
+        await endedClean(server);
+
+        const next = await startFixture({ PORT: server.port });
+        await reports.next("socket opened", 2);
+        await reports.next("hello", 2);
+        next.signal("SIGTERM");
+        assertEquals((await reports.next("socket closed", 2)).code, 1001);
+        await reports.next("shutdown", 2);
+        await endedClean(next);
+      } finally {
+        browser.kill();
+        await browser.exited;
+        reports.close();
+      }
+    });
+  },
+);

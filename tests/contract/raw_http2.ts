@@ -1,0 +1,234 @@
+/**
+ * An HTTP/2 client that hides nothing: every frame that matters is written and
+ * read here, so that it can be silent, slow or stubborn where a library would
+ * be polite. It never answers a GOAWAY and never closes, unless told to.
+ */
+import { Buffer } from "node:buffer";
+import type * as net from "node:net";
+import { dial } from "./dial.ts";
+import { Cut } from "./raw_client.ts";
+
+const DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6;
+const GOAWAY = 7, WINDOW_UPDATE = 8;
+const END_STREAM = 1, ACK = 1, END_HEADERS = 4, PADDED = 8;
+/** All the window there is: nobody waits for us, unless we say so. */
+const WIDE = 2 ** 31 - 1;
+
+export interface Http2Response {
+  /** Its status is 200: the only one worth decoding here. */
+  ok: boolean;
+  chunks: Uint8Array[];
+  length: number;
+  whole: boolean;
+  /** The code with which the server reset the stream. */
+  reset: number | undefined;
+  lastByteAt: number;
+}
+
+export class RawHttp2 {
+  /** The last stream of each GOAWAY that came. */
+  readonly goaways: number[] = [];
+  readonly closed: Promise<{ how: "fin" | "reset" }>;
+  #socket: net.Socket;
+  #pending: Buffer = Buffer.alloc(0);
+  #streams = new Map<number, Http2Response>();
+  #nextStream = 1;
+  #ended = false;
+  #watchers = new Set<() => void>();
+
+  static async dial(url: string, window = WIDE): Promise<RawHttp2> {
+    return new RawHttp2(await dial(url, "h2"), window);
+  }
+
+  private constructor(socket: net.Socket, window: number) {
+    this.#socket = socket;
+    let how: "fin" | "reset" = "reset";
+    socket.on("data", (data: Uint8Array) => this.#read(Buffer.from(data)));
+    socket.on("end", () => how = "fin");
+    socket.on("error", () => {});
+    this.closed = new Promise((resolve) =>
+      socket.on("close", () => {
+        this.#ended = true;
+        resolve({ how });
+        this.#changed();
+      })
+    );
+    const initialWindow = Buffer.alloc(6);
+    initialWindow.writeUInt16BE(4);
+    initialWindow.writeUInt32BE(window, 2);
+    socket.write(Buffer.concat([
+      Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+      frame(SETTINGS, 0, 0, initialWindow),
+      // The window of the connection begins with 65,535, whatever the setting.
+      frame(WINDOW_UPDATE, 0, 0, uint32(WIDE - 65_535)),
+    ]));
+  }
+
+  get isOpen(): boolean {
+    return !this.#ended;
+  }
+
+  /** Opens a stream; with a `body`, the upload goes on until `finish`. */
+  request(method: string, path: string, body?: string): number {
+    const stream = this.#nextStream;
+    this.#nextStream += 2;
+    this.#streams.set(stream, {
+      ok: false,
+      chunks: [],
+      length: 0,
+      whole: false,
+      reset: undefined,
+      lastByteAt: 0,
+    });
+    const flags = END_HEADERS | (body === undefined ? END_STREAM : 0);
+    const head = [
+      [":method", method],
+      [":scheme", "https"],
+      [":authority", "localhost"],
+      [":path", path],
+    ].map(([name = "", value = ""]) => literal(name, value));
+    this.#write(frame(HEADERS, flags, stream, Buffer.concat(head)));
+    if (body) this.#write(frame(DATA, 0, stream, Buffer.from(body)));
+    return stream;
+  }
+
+  finish(stream: number, body: string): void {
+    this.#write(frame(DATA, END_STREAM, stream, Buffer.from(body)));
+  }
+
+  /** Lets the server send this much more. */
+  allow(stream: number, bytes: number): void {
+    this.#write(frame(WINDOW_UPDATE, 0, stream, uint32(bytes)));
+  }
+
+  /** The response on this stream, when it is whole. */
+  response(stream: number): Promise<Http2Response> {
+    return this.#until(`the response on stream ${stream}`, () => {
+      const response = this.#streams.get(stream)!;
+      if (response.reset !== undefined) {
+        throw new Cut(`stream ${stream} was reset with ${response.reset}`);
+      }
+      return response.whole ? response : undefined;
+    });
+  }
+
+  async get(path: string): Promise<Http2Response> {
+    return await this.response(this.request("GET", path));
+  }
+
+  /** Resolves when that much of this stream's body has arrived. */
+  async received(stream: number, bytes: number): Promise<void> {
+    await this.#until(`${bytes} bytes on stream ${stream}`, () => {
+      const response = this.#streams.get(stream)!;
+      return response.length >= bytes ? response : undefined;
+    });
+  }
+
+  /** Resolves with the last stream of the final GOAWAY. */
+  goaway(): Promise<number> {
+    return this.#until(
+      "a GOAWAY",
+      () => this.goaways.find((last) => last !== WIDE),
+    );
+  }
+
+  leave(): void {
+    this.#socket.destroy();
+  }
+
+  #write(bytes: Uint8Array): void {
+    if (!this.#ended) this.#socket.write(bytes);
+  }
+
+  #until<T>(what: string, check: () => T | undefined): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        try {
+          const found = check();
+          if (found !== undefined) resolve(found);
+          else if (this.#ended) {
+            throw new Cut(`the connection ended before ${what}`);
+          } else return;
+        } catch (error) {
+          reject(error);
+        }
+        this.#watchers.delete(look);
+      };
+      this.#watchers.add(look);
+      look();
+    });
+  }
+
+  #changed(): void {
+    for (const look of [...this.#watchers]) look();
+  }
+
+  #read(data: Buffer): void {
+    this.#pending = Buffer.concat([this.#pending, data]);
+    while (this.#pending.length >= 9) {
+      const end = 9 + this.#pending.readUIntBE(0, 3);
+      if (this.#pending.length < end) break;
+      const [type = 0, flags = 0] = this.#pending.subarray(3, 5);
+      const stream = this.#pending.readUInt32BE(5) & WIDE;
+      this.#take(type, flags, stream, this.#pending.subarray(9, end));
+      this.#pending = this.#pending.subarray(end);
+    }
+    this.#changed();
+  }
+
+  #take(type: number, flags: number, stream: number, payload: Buffer): void {
+    const response = this.#streams.get(stream);
+    if (type === SETTINGS && !(flags & ACK)) {
+      this.#write(frame(SETTINGS, ACK, 0));
+    } else if (type === PING && !(flags & ACK)) {
+      this.#write(frame(PING, ACK, 0, payload));
+    } else if (type === GOAWAY) {
+      this.goaways.push(payload.readUInt32BE(0) & WIDE);
+    } else if (response && type === RST_STREAM) {
+      response.reset = payload.readUInt32BE(0);
+    } else if (response && (type === DATA || type === HEADERS)) {
+      if (flags & PADDED) throw new Error("no server of ours pads its frames");
+      if (type === HEADERS) response.ok ||= isOk(payload);
+      else if (payload.length > 0) {
+        response.chunks.push(payload);
+        response.length += payload.length;
+      }
+      response.lastByteAt = performance.now();
+      if (flags & END_STREAM) response.whole = true;
+    }
+  }
+}
+
+function frame(
+  type: number,
+  flags: number,
+  stream: number,
+  payload: Uint8Array = Buffer.alloc(0),
+): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head.set([type, flags], 3);
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
+/** A header in HPACK's plainest form: no table, no Huffman code. */
+function literal(name: string, value: string): Buffer {
+  const text = (text: string) => [text.length, ...Buffer.from(text)];
+  return Buffer.from([0, ...text(name), ...text(value)]);
+}
+
+/**
+ * The status comes first, after updates of the table's size (001xxxxx); 200 is
+ * entry 8 of HPACK's static table.
+ */
+function isOk(block: Buffer): boolean {
+  const status = block.find((byte) => byte >> 5 !== 0b001);
+  return status === 0x88;
+}
