@@ -12,7 +12,6 @@ import {
   drillBad,
   type Drilled,
   outputs,
-  quoted,
   removeFolder,
   run,
 } from "./drilled.ts";
@@ -137,36 +136,29 @@ function isKnownRace({ nth, fate }: Drill["summary"]["lost"][number]): boolean {
 }
 const KNOWN = runtime === "deno" ? "4" : "0";
 
+/** The command as it is shipped, with the template itself to drill. */
+function drillOwn(...args: string[]): Promise<Drilled> {
+  const shipped = {
+    deno: [executable, "task", "drill"],
+    bun: [executable, "run", "drill"],
+    node: ["npm", "run", "drill", "--"],
+  }[runtime];
+  const times = ["--restarts", "2", "--between", "0.6"];
+  const limits = ["--max-dropped", KNOWN, "--max-raced", "0"];
+  return run(shipped, [...outputs, ...times, ...limits, ...args]);
+}
+
 describe("the drill finds that lastcall", () => {
-  test(
-    "loses nothing, by the shipped command",
-    { timeout: 60_000 },
-    async () => {
-      const shipped = {
-        deno: [executable, "task", "drill"],
-        bun: [executable, "run", "drill"],
-        node: ["npm", "run", "drill", "--"],
-      }[runtime];
-      const drilled = await run(shipped, [
-        ...outputs,
-        ...["--restarts", "2", "--between", "0.6"],
-        ...["--max-dropped", KNOWN, "--max-raced", "0"],
-      ]);
-      assertKept(drilled, 2);
-      assert(drilled.seen.summary.fates.refused > 0, "who was listening?");
-    },
-  );
+  test("loses nothing", { timeout: 60_000 }, async () => {
+    const drilled = await drillOwn();
+    assertKept(drilled, 2);
+    assert(drilled.seen.summary.fates.refused > 0, "who was listening?");
+  });
 
   test("refuses nothing where the next one starts first", {
     timeout: 60_000,
   }, async () => {
-    const command = await commandFor(fixture);
-    if (runtime === "deno") command.splice(2, 0, "--unstable-net");
-    const drilled = await drill(
-      ...["--command", quoted(command), "--overlap", "--restarts", "2"],
-      ...["--between", "0.6", "--mix", "GET / 3, POST /upload"],
-      ...["--max-dropped", KNOWN],
-    );
+    const drilled = await drillOwn("--overlap");
     if (/reusePort needs Node 22.12/.test(drilled.errors)) {
       assertEquals(process.versions.node.split(".")[0], "20");
       assertMatch(drilled.errors, /exit code 1, before it listened/);

@@ -33,7 +33,7 @@ again, and tells what became of every request.
   --command "CMD"      the server, by default this template; no shell in
                        between. PORT tells it its port, or {port} in the command
   --overlap            start the next one before the signal; it is told to share
-                       the port by REUSE_PORT=1
+                       the port by REUSE_PORT=true
   --target URL         drill what is running already, http:// only, with
   --signal-command "CMD"  what restarts it
 

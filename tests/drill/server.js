@@ -68,7 +68,7 @@ export class Server {
         ...process.env,
         PORT: String(port),
         HOST,
-        ...(sharesPort ? { REUSE_PORT: "1" } : {}),
+        ...(sharesPort ? { REUSE_PORT: "true" } : {}),
       },
       stdio: ["ignore", "pipe", "pipe"],
       // A group of its own: our Ctrl-C is not its signal, and a wrapper's
