@@ -84,7 +84,7 @@ describe("the drill notices a server that", () => {
   });
 
   test("closes kept connections with requests on the way", async () => {
-    const drilled = await drillBad("leaves-unread", "--max-raced", "0");
+    const drilled = await drillBad("resets-kept", "--max-raced", "0");
     assertLost(drilled, "raced", /^the kept connection was reset/);
     assertMatch(drilled.output, /requests were raced; expected none\.$/m);
   });

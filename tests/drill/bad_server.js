@@ -9,12 +9,18 @@ const NO = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 
 let signalled = false;
 const server = createServer((socket) => {
+  let answers = 0;
   socket.on("error", () => {});
   socket.on("data", () => {
     switch (how) {
       // Reads each request, takes its time, and has none left at the signal.
       case "drops-in-flight":
         setTimeout(() => socket.write(OK), 30);
+        break;
+      // As if it had been closing each just as its next request came.
+      case "resets-kept":
+        if (answers++ > 0) socket.resetAndDestroy();
+        else socket.write(OK);
         break;
       // Half of the answer, and then no more.
       case "cuts-answers":
@@ -39,14 +45,6 @@ process.on("SIGTERM", () => {
   switch (how) {
     case "drops-in-flight":
       return process.exit(0);
-    // What arrives on its kept connections meanwhile is never read.
-    case "leaves-unread": {
-      const end = performance.now() + 18;
-      while (performance.now() < end);
-      return process.exit(0);
-    }
-    case "stays":
-      return;
     // Long enough to be seen misbehaving.
     default:
       setTimeout(() => process.exit(0), 300);

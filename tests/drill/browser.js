@@ -21,6 +21,9 @@ const FLAGS = [
   "--remote-debugging-port=0",
 ];
 
+/** A call that takes longer, in milliseconds, has got lost. */
+const PATIENCE = 20_000;
+
 /**
  * A real Chromium, spoken to by its DevTools protocol, with one page. Undefined
  * where the machine has none.
@@ -138,9 +141,22 @@ export class Browser {
     const id = ++this.#calls;
     const session = this.#session ? { sessionId: this.#session } : {};
     this.#socket.send(JSON.stringify({ id, method, params, ...session }));
-    return new Promise((resolve, reject) =>
-      this.#waiting.set(id, { resolve, reject })
-    );
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => {
+        const what = `${method} ${JSON.stringify(params).slice(0, 200)}`;
+        reject(new Error(`Chromium has not answered ${what}`));
+      }, PATIENCE);
+      this.#waiting.set(id, {
+        resolve(result) {
+          clearTimeout(late);
+          resolve(result);
+        },
+        reject(error) {
+          clearTimeout(late);
+          reject(error);
+        },
+      });
+    });
   }
 
   /** Opens a page and resolves once it has loaded and drawn itself. */
@@ -200,7 +216,6 @@ export class Browser {
       deviceScaleFactor: scale,
       mobile: false,
     });
-    await this.frame();
   }
 
   /**
