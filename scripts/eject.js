@@ -140,6 +140,14 @@ function special(file, text) {
         new RegExp(`^ *"${dependency}": ("[^"]*"|\\[.*\\]),\n\n?`, "gm"),
         "",
       );
+    case "deploy/Containerfile.deno": // its command is that of the task, as a list
+      return text.replace(
+        /"(--(?:allow|ignore)-(?:env|read|write)=[^"]*)", /g,
+        (_, flag) => {
+          const left = without(flag, [...variables, folder]);
+          return left && `"${left}", `;
+        },
+      );
     case "deno.json":
       return text.replace(/^ *"eject": .*\n/m, "")
         .replace(

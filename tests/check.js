@@ -64,7 +64,11 @@ if (deno) {
   ]);
 }
 
-const seen = { Node: "tsconfig.json", Bun: "tsconfig.bun.json" };
+const seen = {
+  Node: "tsconfig.json",
+  Bun: "tsconfig.bun.json",
+  Chromium: "tests/drill/page/tsconfig.json",
+};
 for (const [runtime, config] of Object.entries(seen)) {
   const name = `types, as ${runtime} sees them`;
   if (HERE === "deno") {

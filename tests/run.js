@@ -8,8 +8,8 @@
 //
 // tests/*_test.ts run inside the runtime.
 // tests/bookmarks/*_test.ts too, and start servers besides. // example
-// The drivers in tests/contract and tests/app start servers as processes;
-// Node's drivers always run on the machine's own Node, and
+// The drivers in tests/contract, tests/app and tests/deploy start servers as
+// processes; Node's drivers always run on the machine's own Node, and
 // LASTCALL_SERVER_NODE names the Node that their servers run on. All run with
 // the root of the repository as the current folder. A driver is told:
 //
@@ -51,6 +51,7 @@ const KINDS = {
   // Under load from elsewhere it would measure that.
   soak: { folder: "tests/soak", lanes: 1, minutes: 60 },
   app: { folder: "tests/app", lanes: 2, minutes: 5 },
+  deploy: { folder: "tests/deploy", lanes: 2, minutes: 5 },
   bookmarks: { folder: "tests/bookmarks", lanes: 2, minutes: 5 }, // example
 };
 
@@ -58,7 +59,8 @@ const KINDS = {
 
 /** Whether these tests only start servers, and need not run where those do. */
 const drives = (/** @type {Kind} */ kind) =>
-  kind === "contract" || kind === "soak" || kind === "app";
+  kind === "contract" || kind === "soak" || kind === "app" ||
+  kind === "deploy";
 
 const root = join(import.meta.dirname, "..");
 const bundles = join(root, "node_modules", ".cache", "lastcall-tests");
@@ -211,7 +213,7 @@ async function bundle(files) {
         "const require = createRequire(import.meta.url);",
     },
     // They work as packages from node_modules, and esbuild as nothing else.
-    external: ["esbuild", "typescript"],
+    external: ["esbuild", "typescript", "yaml"],
     sourcemap: "inline",
     logLevel: "warning",
   });

@@ -1,0 +1,31 @@
+import { examineCommand } from "./command.ts";
+import { type Diagnosis, error } from "./finding.ts";
+import { readTimes } from "./times.ts";
+
+/**
+ * The environment that the server would start in: its variables, and the command
+ * line of process 1, where that can be read.
+ */
+export function examineEnvironment(
+  env: (name: string) => string | undefined,
+  processOne: string[],
+): Diagnosis {
+  const { times, findings } = readTimes("the environment", env);
+  // On a whole machine process 1 is its init; in a container it is what the
+  // container runs.
+  findings.push(
+    ...examineCommand("process 1 of this container", processOne)
+      .filter(({ level }) => level === "error"),
+  );
+  if (/(^|\s)--inspect/.test(env("NODE_OPTIONS") ?? "")) {
+    findings.push(error(
+      "NODE_OPTIONS says --inspect",
+      "whoever reaches that port can run code, and an open debugger holds the exit",
+      "take it out where it is not needed",
+    ));
+  }
+  return {
+    findings,
+    servers: [{ name: "the environment", times, preStop: 0 }],
+  };
+}

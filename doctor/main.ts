@@ -1,0 +1,94 @@
+/**
+ * `lastcall doctor`: reads the files that deploy this server, and the environment,
+ * and says what will lose requests, why, and what to do. Exit code 1 if anything
+ * will.
+ *
+ *   npm run doctor                       what lies in deploy/ and beside it
+ *   npm run doctor -- k8s/app.yaml ...   these files
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import process from "node:process";
+import { budgetOf } from "./budget.ts";
+import { examineEnvironment } from "./environment.ts";
+import { examineFile, examineTogether } from "./examine.ts";
+import type { Diagnosis, Finding } from "./finding.ts";
+
+const BESIDE =
+  /^((docker-)?compose.*\.ya?ml|(Docker|Container)file.*|.*\.service)$/;
+
+function filesHere(): string[] {
+  const beside = readdirSync(".").filter((name) => BESIDE.test(name));
+  const deploy = existsSync("deploy")
+    ? readdirSync("deploy").map((name) => `deploy/${name}`)
+    : [];
+  return [...beside, ...deploy].sort();
+}
+
+/** Empty where there is no such thing, or nobody may look. */
+function processOne(): string[] {
+  try {
+    return readFileSync("/proc/1/cmdline", "utf8").split("\0").filter(Boolean);
+  } catch {
+    return [];
+  }
+}
+
+function print(where: string, findings: Finding[]): void {
+  for (const { level, what, why, todo } of findings) {
+    console.log(`${where}: ${level}: ${what}.`);
+    console.log(`  Why: ${why}.`);
+    console.log(`  What to do: ${todo}.`);
+  }
+}
+
+function main(paths: string[]): number {
+  const found: Finding[] = [];
+  const all: Diagnosis[] = [];
+  let unread = 0;
+  const look = (where: string, diagnosis: Diagnosis) => {
+    all.push(diagnosis);
+    found.push(...diagnosis.findings);
+    print(where, diagnosis.findings);
+    for (const server of diagnosis.servers) {
+      const { grace, name } = server;
+      if (!grace) continue;
+      const { needed, sum } = budgetOf(server);
+      const sign = grace.ms >= needed ? ">=" : "<";
+      console.log(`${where}: ${name}: ${grace.ms / 1000} s ${sign} ${sum}`);
+    }
+  };
+
+  look(
+    "environment",
+    examineEnvironment((name) => process.env[name], processOne()),
+  );
+  for (const path of paths.length > 0 ? paths : filesHere()) {
+    let diagnosis: Diagnosis | undefined;
+    try {
+      diagnosis = examineFile(path, readFileSync(path, "utf8"));
+    } catch (error) {
+      console.log(`${path}: it cannot be read: ${(error as Error).message}`);
+      unread++;
+      continue;
+    }
+    if (diagnosis) look(path, diagnosis);
+    else if (paths.length > 0) {
+      console.log(
+        `${path}: nobody here knows such a file; expected Kubernetes or Compose ` +
+          "YAML, a systemd unit, a Containerfile, or a configuration of HAProxy " +
+          "(.cfg) or nginx (.conf).",
+      );
+      unread++;
+    }
+  }
+  const together = examineTogether(all);
+  found.push(...together);
+  print("together", together);
+
+  const errors = found.filter(({ level }) => level === "error").length + unread;
+  const warnings = found.length - (errors - unread);
+  console.log(`\n${errors} errors, ${warnings} warnings`);
+  return errors > 0 ? 1 : 0;
+}
+
+process.exitCode = main(process.argv.slice(2));

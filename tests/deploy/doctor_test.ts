@@ -1,0 +1,445 @@
+/**
+ * The doctor, on broken copies of the files that we ship: each fault is found, and
+ * nothing else is.
+ */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { readFileSync } from "node:fs";
+import { describe, test } from "node:test";
+import { examineEnvironment } from "../../doctor/environment.ts";
+import { examineFile, examineTogether } from "../../doctor/examine.ts";
+import type { Diagnosis, Finding } from "../../doctor/finding.ts";
+import { timeSpan } from "../../doctor/time_span.ts";
+
+function shipped(file: string): Diagnosis {
+  const diagnosis = examineFile(file, readFileSync(`deploy/${file}`, "utf8"));
+  assert(diagnosis);
+  return diagnosis;
+}
+
+/** A shipped file in which `from` has become `to`. */
+function broken(
+  file: string,
+  from: string | RegExp,
+  to: string,
+): Diagnosis {
+  const text = readFileSync(`deploy/${file}`, "utf8");
+  const changed = text.replace(from, to);
+  assert(changed !== text, `${file} does not say ${from}`);
+  const diagnosis = examineFile(file, changed);
+  assert(diagnosis);
+  return diagnosis;
+}
+
+function all(diagnosis: Diagnosis): Finding[] {
+  return [...diagnosis.findings, ...examineTogether([diagnosis])];
+}
+
+/** What the file is, what is changed in it, and the one thing said to that. */
+type Fault = [
+  says: string,
+  level: Finding["level"],
+  file: string,
+  from: string | RegExp,
+  to: string,
+];
+
+const faults: Fault[] = [
+  [
+    "is killed after 25 s",
+    "error",
+    "kubernetes.yaml",
+    "Seconds: 30",
+    "Seconds: 25",
+  ],
+  [
+    "killed after 30 s (Kubernetes' default",
+    "error",
+    "kubernetes.yaml",
+    /terminationGracePeriodSeconds: 30([^]*)seconds: 5 }/,
+    "$1seconds: 10 }",
+  ],
+  [
+    "goes on accepting for 0 s",
+    "error",
+    "kubernetes.yaml",
+    "sleep: { seconds: 5 }",
+    "sleep: { seconds: 0 }",
+  ],
+  [
+    "goes on accepting for 2 s",
+    "warning",
+    "kubernetes.yaml",
+    "sleep: { seconds: 5 }",
+    'exec: { command: ["sh", "-c", "sleep 2"] }',
+  ],
+  [
+    "no readiness probe",
+    "error",
+    "kubernetes.yaml",
+    "path: /readyz",
+    "path: /",
+  ],
+  [
+    "/readyz as its liveness probe",
+    "error",
+    "kubernetes.yaml",
+    /(livenessProbe:[^]*?)\/livez/,
+    "$1/readyz",
+  ],
+  [
+    "starts npm in front",
+    "error",
+    "kubernetes.yaml",
+    "image: registry.example/lastcall:1.0.0",
+    "command: [npm, start]",
+  ],
+  [
+    'DRAIN_TIMEOUT_MS is "10s"',
+    "error",
+    "kubernetes.yaml",
+    "- name: PORT\n",
+    '- { name: DRAIN_TIMEOUT_MS, value: "10s" }\n            - name: PORT\n',
+  ],
+  [
+    "strategy Recreate",
+    "error",
+    "kubernetes.yaml",
+    "RollingUpdate",
+    "Recreate",
+  ],
+  [
+    "a single pod",
+    "warning",
+    "kubernetes.yaml",
+    "minReplicas: 2",
+    "minReplicas: 1",
+  ],
+  [
+    "both replicas and",
+    "warning",
+    "kubernetes.yaml",
+    "revisionHistoryLimit: 5",
+    "replicas: 2",
+  ],
+  [
+    "no PodDisruptionBudget",
+    "warning",
+    "kubernetes.yaml",
+    "kind: PodDisruptionBudget",
+    "kind: ConfigMap",
+  ],
+
+  [
+    "killed after 10 s (Compose's default",
+    "error",
+    "compose.yaml",
+    "app2:\n    <<: *app",
+    "app2:\n    build: ..",
+  ],
+  [
+    "killed after 21 s (stop_grace_period)",
+    "error",
+    "compose.yaml",
+    "app1:\n    <<: *app",
+    "app1:\n    <<: *app\n    stop_grace_period: 21s",
+  ],
+  [
+    "the command of app1 starts npm",
+    "error",
+    "compose.yaml",
+    "app1:\n    <<: *app",
+    "app1:\n    <<: *app\n    command: npm start",
+  ],
+  [
+    "the entrypoint of app1 starts a shell",
+    "error",
+    "compose.yaml",
+    "app1:\n    <<: *app",
+    'app1:\n    <<: *app\n    entrypoint: ["sh", "-c", "node dist/main.js"]',
+  ],
+  [
+    "stop_signal of app2 is SIGKILL",
+    "error",
+    "compose.yaml",
+    "app2:\n    <<: *app",
+    "app2:\n    <<: *app\n    stop_signal: SIGKILL",
+  ],
+  [
+    "app1 has replicas",
+    "warning",
+    "compose.yaml",
+    "app1:\n    <<: *app",
+    "app1:\n    <<: *app\n    deploy: { replicas: 2 }",
+  ],
+  [
+    "after 5000 of them the rest is cut",
+    "warning",
+    "compose.yaml",
+    "app1:\n    <<: *app",
+    "app1:\n    <<: *app\n    environment: { DRAIN_TIMEOUT_MS: 500 }",
+  ],
+  [
+    "IDLE_GRACE_MS is 0",
+    "warning",
+    "compose.yaml",
+    "app1:\n    <<: *app",
+    "app1:\n    <<: *app\n    environment: [IDLE_GRACE_MS=0, DRAIN_DELAY_MS]",
+  ],
+
+  [
+    "killed after 15 s (TimeoutStopSec)",
+    "error",
+    "lastcall@.service",
+    "TimeoutStopSec=22",
+    "TimeoutStopSec=15s",
+  ],
+  [
+    "killed after 90 s (systemd's default",
+    "error",
+    "lastcall@.service",
+    /TimeoutStopSec=22\n/,
+    "Environment=DRAIN_TIMEOUT_MS=80000\n",
+  ],
+  [
+    "ExecStart starts npm",
+    "error",
+    "lastcall@.service",
+    "ExecStart=/usr/bin/node dist/main.js",
+    "ExecStart=/usr/bin/npm start",
+  ],
+  [
+    "ExecStart starts `deno task`",
+    "warning",
+    "lastcall@.service",
+    "ExecStart=/usr/bin/node dist/main.js",
+    "ExecStart=/usr/bin/deno task start",
+  ],
+  ["Type is notify", "error", "lastcall@.service", "Type=exec", "Type=notify"],
+  [
+    "KillSignal is SIGQUIT",
+    "error",
+    "lastcall@.service",
+    "KillMode=mixed",
+    "KillSignal=SIGQUIT",
+  ],
+  [
+    "also when the configuration is wrong",
+    "warning",
+    "lastcall@.service",
+    "RestartPreventExitStatus=78",
+    "",
+  ],
+  [
+    "MemoryDenyWriteExecute is on",
+    "error",
+    "lastcall@.service",
+    "UMask=0077",
+    "MemoryDenyWriteExecute=yes",
+  ],
+
+  [
+    "checks with HTTP/1.0",
+    "error",
+    "haproxy.cfg",
+    /option httpchk\n.*http-check send.*\n/,
+    "option httpchk GET /readyz\n",
+  ],
+  [
+    "does not check /readyz",
+    "error",
+    "haproxy.cfg",
+    "uri /readyz",
+    "uri /",
+  ],
+  [
+    "only checks that a connection",
+    "error",
+    "haproxy.cfg",
+    /option httpchk\n/,
+    "",
+  ],
+  [
+    "nobody checks the server app2",
+    "error",
+    "haproxy.cfg",
+    /default-server check ([^]*)(server app1 \S+)/,
+    "default-server $1$2 check",
+  ],
+  [
+    "sends again after empty-response, 503",
+    "error",
+    "haproxy.cfg",
+    "retry-on conn-failure",
+    "retry-on conn-failure empty-response 503",
+  ],
+  [
+    "http-reuse always",
+    "warning",
+    "haproxy.cfg",
+    "retries 3",
+    "http-reuse always",
+  ],
+  ["no timeout tunnel", "warning", "haproxy.cfg", /timeout tunnel 1h/, ""],
+
+  [
+    "has nothing left",
+    "error",
+    "nginx.conf",
+    /.*max_fails=0 backup;\n/g,
+    "",
+  ],
+  [
+    "non_idempotent",
+    "error",
+    "nginx.conf",
+    /proxy_next_upstream error timeout;/,
+    "proxy_next_upstream error timeout non_idempotent;",
+  ],
+  ["nobody asks", "warning", "nginx.conf", /mirror \/.readyz;/, ""],
+  ["nobody asks", "warning", "nginx.conf", " http_503;", ";"],
+  [
+    "keeps connections for 75 s, and the server for 75 s",
+    "error",
+    "nginx.conf",
+    "keepalive_timeout 60s",
+    "keepalive_timeout 75",
+  ],
+  [
+    "not kept after all",
+    "warning",
+    "nginx.conf",
+    /proxy_http_version 1.1;/g,
+    "",
+  ],
+  [
+    "no Upgrade header",
+    "warning",
+    "nginx.conf",
+    "_header Upgrade",
+    "_header X",
+  ],
+
+  [
+    "CMD is in shell form",
+    "error",
+    "Containerfile.node",
+    'CMD ["node", "dist/main.js"]',
+    "CMD node dist/main.js",
+  ],
+  [
+    "CMD starts npm",
+    "error",
+    "Containerfile.node",
+    'CMD ["node", "dist/main.js"]',
+    'CMD ["npm", "start"]',
+  ],
+  [
+    "CMD starts `bun run`",
+    "warning",
+    "Containerfile.bun",
+    'CMD ["bun", "src/main.ts"]',
+    'CMD ["bun", "run", "start"]',
+  ],
+  [
+    "STOPSIGNAL is SIGKILL",
+    "error",
+    "Containerfile.deno",
+    "SIGTERM",
+    "SIGKILL",
+  ],
+  ["runs as root", "warning", "Containerfile.bun", "USER nonroot", "USER root"],
+  ["runs as whoever", "warning", "Containerfile.bun", "USER nonroot\n", ""],
+];
+
+describe("the doctor finds in", () => {
+  for (const [says, level, file, from, to] of faults) {
+    test(`${file}: ${says}`, () => {
+      const found = all(broken(file, from, to));
+      assertEquals(found.map((one) => one.level), [level]);
+      const [{ what, why, todo } = { what: "", why: "", todo: "" }] = found;
+      assertStringIncludes(`${what}; ${why}`, says);
+      assert(todo.length > 0);
+    });
+  }
+});
+
+describe("the doctor", () => {
+  test("compares the drain delay with what the balancer needs", () => {
+    const slow = broken("haproxy.cfg", "inter 200ms fall 2", "inter 1s");
+    assertEquals(slow.noticing?.ms, 3000);
+    const found = examineTogether([slow, shipped("compose.yaml")]);
+    assertEquals(found.map(({ level }) => level), ["error", "error"]);
+    assertStringIncludes(
+      found[0]?.what ?? "",
+      "app1 leaves 1000 ms after /readyz turned red, and the balancer takes " +
+        "3000 ms to notice (fall 3 x inter 1000 ms)",
+    );
+    const fast = examineTogether([
+      shipped("haproxy.cfg"),
+      shipped("compose.yaml"),
+    ]);
+    assertEquals(fast, []);
+  });
+
+  test("leaves sidecars and databases alone", () => {
+    const sidecar = broken(
+      "kubernetes.yaml",
+      "      containers:\n",
+      "      containers:\n        - { name: proxy, image: proxy, command: [npm] }\n",
+    );
+    assertEquals(all(sidecar), []);
+    assertEquals(sidecar.servers.map(({ name }) => name), ["lastcall"]);
+    const names = shipped("compose.yaml").servers.map(({ name }) => name);
+    assertEquals(names, ["app1", "app2"]);
+  });
+
+  test("names what is wrong with a file that nobody can read", () => {
+    const found = examineFile("app.yaml", "kind: Deployment\n  spec: 1\n");
+    assertEquals(found?.findings.map(({ level }) => level), ["error"]);
+  });
+
+  test("knows nothing of files that deploy no server", () => {
+    assertEquals(examineFile("values.yaml", "colour: red\n"), undefined);
+    assertEquals(examineFile("my.conf", "colour = red\n"), undefined);
+    assertEquals(examineFile("README.md", "npm start\n"), undefined);
+  });
+
+  test("looks at the environment as the server would", () => {
+    const env = new Map([["DRAIN_DELAY_MS", "soon"]]);
+    const { findings } = examineEnvironment((name) => env.get(name), []);
+    assertEquals(findings.length, 1);
+    assertStringIncludes(findings[0]?.what ?? "", 'DRAIN_DELAY_MS is "soon"');
+  });
+
+  test("sees a shell or npm as process 1, and no harm in an init", () => {
+    const found = (...command: string[]) =>
+      examineEnvironment(() => undefined, command).findings
+        .map(({ what }) => what);
+    assertEquals(found("/sbin/init"), []);
+    assertEquals(found("node", "dist/main.js"), []);
+    assertEquals(found("/bin/sh", "-c", "exec node dist/main.js"), []);
+    assertEquals(found("/bin/sh", "-c", "node dist/main.js"), [
+      "process 1 of this container starts a shell in front of the server",
+    ]);
+    assertEquals(found("npm", "start"), [
+      "process 1 of this container starts npm in front of the server",
+    ]);
+  });
+
+  test("warns of an open debugger", () => {
+    const { findings } = examineEnvironment(
+      (name) => name === "NODE_OPTIONS" ? "--inspect=0.0.0.0" : undefined,
+      [],
+    );
+    assertEquals(findings.map(({ level }) => level), ["error"]);
+  });
+});
+
+test("times are read as each tool writes them", () => {
+  assertEquals(timeSpan("22"), 22_000);
+  assertEquals(timeSpan("1m30s"), 90_000);
+  assertEquals(timeSpan("1min 30s"), 90_000);
+  assertEquals(timeSpan("200", "ms"), 200);
+  assertEquals(timeSpan("1.5s"), 1500);
+  assertEquals(timeSpan("infinity"), Infinity);
+});

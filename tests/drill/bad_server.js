@@ -1,0 +1,53 @@
+// Servers that lose requests on purpose, for the tests of the drill. The first
+// argument says how; PORT where.
+import { createServer } from "node:net";
+import process from "node:process";
+
+const how = process.argv[2];
+const OK = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
+const NO = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+
+let signalled = false;
+const server = createServer((socket) => {
+  let answers = 0;
+  socket.on("error", () => {});
+  socket.on("data", () => {
+    switch (how) {
+      // Reads each request, takes its time, and has none left at the signal.
+      case "drops-in-flight":
+        setTimeout(() => socket.write(OK), 30);
+        break;
+      // As if it had been closing each just as its next request came.
+      case "resets-kept":
+        if (answers++ > 0) socket.resetAndDestroy();
+        else socket.write(OK);
+        break;
+      // Half of the answer, and then no more.
+      case "cuts-answers":
+        socket.write(signalled ? OK.slice(0, 30) : OK);
+        if (signalled) socket.end();
+        break;
+      case "answers-503":
+        socket.write(signalled ? NO : OK);
+        break;
+      case "hangs":
+        if (!signalled) socket.write(OK);
+        break;
+      default:
+        socket.write(OK);
+    }
+  });
+});
+server.listen(Number(process.env.PORT), "127.0.0.1");
+
+process.on("SIGTERM", () => {
+  signalled = true;
+  switch (how) {
+    case "drops-in-flight":
+      return process.exit(0);
+    // Long enough to be seen misbehaving.
+    default:
+      setTimeout(() => process.exit(0), 300);
+  }
+});
+if (how === "leaves") setTimeout(() => process.exit(3), 500);

@@ -1,0 +1,68 @@
+import { spawn } from "node:child_process";
+import { pause } from "./pause.js";
+
+/** @import { Life, Say } from "./drill.js" */
+/** @import { Load } from "./load.js" */
+/** @import { Options } from "./options.js" */
+
+/**
+ * Runs what restarts a server elsewhere, under load.
+ *
+ * @param {Options} options
+ * @param {Load} load
+ * @param {Say} say
+ */
+export async function drillTarget(options, load, say) {
+  const { signalCommand, restarts, between } = options;
+  const began = performance.now();
+  /** @type {Life[]} */
+  const lives = [];
+  /** @type {string[]} */
+  const mishaps = [];
+
+  load.start();
+  for (let n = 1; n <= restarts && mishaps.length === 0; n++) {
+    say(`serving, before restart ${n} of ${restarts}`);
+    await pause(between).over;
+    const signalAt = performance.now();
+    say(`${signalCommand.join(" ")}, restart ${n} of ${restarts}`);
+    const { ending, ok } = await run(signalCommand);
+    const exitAt = performance.now();
+    say(ending);
+    if (!ok) {
+      mishaps.push(
+        `${signalCommand.join(" ")}: ${ending}, in restart ${n}; expected ` +
+          "exit code 0.",
+      );
+    }
+    lives.push({
+      startedAt: lives.at(-1)?.exitAt ?? began,
+      readyAt: lives.at(-1)?.exitAt ?? began,
+      signalAt,
+      exitAt,
+      ending,
+      report: undefined,
+      reportAt: undefined,
+    });
+  }
+  await pause(between).over;
+  await load.stop();
+  return { lives, mishaps, end: performance.now() };
+}
+
+/**
+ * @param {string[]} command
+ * @returns {Promise<{ ending: string, ok: boolean }>}
+ */
+function run([file = "", ...args]) {
+  return new Promise((resolve) => {
+    const child = spawn(file, args, {
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    child.on("error", ({ message }) => resolve({ ending: message, ok: false }));
+    child.on("exit", (code, signal) => {
+      const ending = signal ? `ended by ${signal}` : `exit code ${code}`;
+      resolve({ ending, ok: code === 0 });
+    });
+  });
+}
