@@ -11,7 +11,9 @@ import { drill } from "./drill.js";
 import { renderHtml } from "./html.js";
 import { readOptions } from "./options.js";
 
-const WIDTH = 960;
+const WIDTH = 880;
+/** For sharp screens. */
+const SCALE = 2;
 const SERVERS = ["tests/drill/bare_server.js", "dist/main.js"];
 /** Of each page the verdict and the timeline. */
 const CROP = `
@@ -25,7 +27,7 @@ const CROP = `
 /** The window as tall as what it shows. */
 async function fitWindow() {
   const height = await browser?.run("document.body.offsetHeight");
-  await browser?.resize(WIDTH, height, 2);
+  await browser?.resize(WIDTH, height, SCALE);
   await browser?.frame();
 }
 
@@ -50,7 +52,7 @@ try {
     await browser.colours(scheme);
     const parts = [];
     for (const page of pages) {
-      await browser.resize(WIDTH, 600, 2);
+      await browser.resize(WIDTH, 600, SCALE);
       await browser.open(pathToFileURL(page).href);
       await browser.run(`document.head.append(
         Object.assign(document.createElement("style"), {
