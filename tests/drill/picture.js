@@ -11,7 +11,9 @@ import { drill } from "./drill.js";
 import { renderHtml } from "./html.js";
 import { readOptions } from "./options.js";
 
-const WIDTH = 960;
+const WIDTH = 880;
+/** For sharp screens. */
+const SCALE = 2;
 const SERVERS = ["tests/drill/bare_server.js", "dist/main.js"];
 /** Of each page the verdict and the timeline. */
 const CROP = `
@@ -21,6 +23,13 @@ const CROP = `
   }
   main { margin-top: 16px }
 `;
+
+/** The window as tall as what it shows. */
+async function fitWindow() {
+  const height = await browser?.run("document.body.offsetHeight");
+  await browser?.resize(WIDTH, height, SCALE);
+  await browser?.frame();
+}
 
 const scratch = mkdtempSync(join(tmpdir(), "lastcall-picture-"));
 const browser = await openBrowser();
@@ -43,17 +52,15 @@ try {
     await browser.colours(scheme);
     const parts = [];
     for (const page of pages) {
-      await browser.resize(WIDTH, 400, 2);
+      await browser.resize(WIDTH, 600, SCALE);
       await browser.open(pathToFileURL(page).href);
       await browser.run(`document.head.append(
         Object.assign(document.createElement("style"), {
           textContent: ${JSON.stringify(CROP)},
         }))`);
       await browser.frame();
-      const height = await browser.run("document.body.offsetHeight");
-      parts.push(
-        await browser.screenshot({ x: 0, y: 0, width: WIDTH, height }),
-      );
+      await fitWindow();
+      parts.push(await browser.screenshot());
     }
     const both = join(scratch, "both.html");
     const images = parts.map((png) =>
@@ -66,8 +73,8 @@ try {
       }`,
     );
     await browser.open(pathToFileURL(both).href);
-    const height = await browser.run("document.body.offsetHeight");
-    const png = await browser.screenshot({ x: 0, y: 0, width: WIDTH, height });
+    await fitWindow();
+    const png = await browser.screenshot();
     writeFileSync(`docs/drill-${scheme}.png`, png, "base64");
   }
 } finally {

@@ -147,7 +147,7 @@ function axes(c) {
   c.fillStyle = colour("soft");
   c.fillText("latency", LEFT - 10, LABELS.exit);
   c.fillText("server", LEFT - 10, LANES.top + LANES.height);
-  c.fillText("connection", LEFT - 10, ROWS.top - 9);
+  c.fillText("connection", LEFT - 10, ROWS.top - 12);
   const everyRow = Math.max(1, Math.ceil(18 / rowHeight / 5) * 5);
   for (let row = 0; row < rows; row++) {
     if (row > 0 && (row + 1) % everyRow !== 0) continue;

@@ -44,7 +44,7 @@ export const LABELS = { signal: 14, exit: 31 };
 export const LATENCY = { top: 50, height: 104 };
 export const LANES = { top: 172, height: 20 };
 export const ROWS = {
-  top: LANES.top + 2 * LANES.height + 14,
+  top: LANES.top + 2 * LANES.height + 22,
   height: Math.min(460, Math.max(120, rows * 15)),
 };
 export const HEIGHT = ROWS.top + ROWS.height + 34;
