@@ -1,4 +1,6 @@
+import { connect } from "node:net";
 import { type BunWebSocketData, websocket } from "hono/bun";
+import { emptyAcceptQueue, NO_REQUEST, reachable } from "./accept_queue.ts";
 import {
   COARSE,
   delay,
@@ -207,6 +209,7 @@ class BunListener implements Listener {
       unaware,
       (seen) => this.#isOpen(seen),
     );
+    await emptyAcceptQueue(() => this.#received, () => this.#knock());
     const stop = this.#server.stop().then(() => this.#isDone = true);
     stopped();
     void closeSockets();
@@ -215,6 +218,21 @@ class BunListener implements Listener {
     clearTimeout(halfHeads);
     clearInterval(this.#ticking);
     if (this.#unix !== undefined) await removeSocket(this.#unix);
+  }
+
+  #knock(): Promise<void> {
+    return new Promise((resolve) => {
+      const socket = this.#unix === undefined
+        ? connect(this.port, reachable(this.hostname))
+        : connect(this.#unix);
+      const over = () => {
+        socket.destroy();
+        resolve();
+      };
+      socket.on("data", over).on("error", over).on("close", over);
+      socket.setTimeout(COARSE, over);
+      socket.end(NO_REQUEST);
+    });
   }
 
   get #pending(): number {

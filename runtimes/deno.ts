@@ -1,4 +1,4 @@
-import { quietTurns } from "./accept_queue.ts";
+import { emptyAcceptQueue, NO_REQUEST, reachable } from "./accept_queue.ts";
 import {
   COARSE,
   delay,
@@ -247,8 +247,24 @@ function openListener(
     await closeSockets();
     refusing = true;
     await withoutBreakables();
-    // From its acceptance to its request a connection takes Deno some turns.
-    await quietTurns(() => received, () => delay(2), 5);
+    await emptyAcceptQueue(() => received, knock);
+  }
+
+  /** Rights to connect may be missing, and a busy runtime may not answer. */
+  function knock(): Promise<void> {
+    const { port } = server.addr as Deno.NetAddr;
+    const connecting = unix === undefined
+      ? Deno.connect({ hostname: reachable(hostname), port })
+      : Deno.connect({ transport: "unix", path: unix });
+    const answered = connecting.then(async (connection) => {
+      try {
+        await connection.write(new TextEncoder().encode(NO_REQUEST));
+        await connection.read(new Uint8Array(1));
+      } finally {
+        connection.close();
+      }
+    });
+    return Promise.race([answered.catch(() => delay(1)), delay(COARSE)]);
   }
 
   /**

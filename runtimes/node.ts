@@ -80,10 +80,10 @@ export async function listen(
     );
   });
 
-  const address = server.address();
+  const at = (server.address() as AddressInfo).port ?? 0;
   return {
     hostname,
-    port: (address as AddressInfo).port ?? 0,
+    port: at,
     inFlight: () => connections.inFlight(),
     countAnswers: () => connections.countAnswers(),
     answered: () => connections.answered,

@@ -13,7 +13,7 @@ import {
 } from "node:http2";
 import { Server as NetServer, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { quietTurns } from "./accept_queue.ts";
+import { emptyAcceptQueue } from "./accept_queue.ts";
 import { Sessions } from "./node_http2.ts";
 import type { Closing, InFlight, Limits, Tls } from "./runtime.ts";
 
@@ -34,8 +34,7 @@ interface Connection {
   /** What is not yet out: the latest response, and pipelined ones before it. */
   response: ServerResponse | undefined;
   earlier: ServerResponse[];
-  /** The last request, whose body may go on arriving after its response. */
-  request: IncomingMessage | undefined;
+  /** When its last request came; 0 before the first. */
   requestAt: number;
   /** When its last response was out. */
   idleSince: number;
@@ -59,6 +58,8 @@ export class Connections {
   readonly #limits: Limits;
   readonly #all = new Set<Connection>();
   readonly #upgraded = new Set<Socket>();
+  /** One for all: a closure for each was a tenth of an idle connection. */
+  readonly #gone: (this: Socket) => void;
   #accepted = 0;
   #counting = false;
   #closing = false;
@@ -69,6 +70,9 @@ export class Connections {
     this.#limits = limits;
     // deno-lint-ignore no-this-alias
     const connections = this;
+    this.#gone = function () {
+      connections.#all.delete((this as Tracked)[kConnection]);
+    };
     // Node calls this when a response is out, flushed and all; so no response
     // needs a listener of its own.
     class Response extends ServerResponse<Request> {
@@ -135,7 +139,6 @@ export class Connections {
         return handle(request, response);
       }
       const connection = (request.socket as Tracked)[kConnection];
-      connection.request = request;
       connection.requestAt = Date.now();
       if (connection.response) connection.earlier.push(connection.response);
       connection.response = response;
@@ -167,7 +170,7 @@ export class Connections {
   async close(
     { idleGrace, stopped, closeSockets }: Closing,
   ): Promise<void> {
-    await quietTurns(
+    await emptyAcceptQueue(
       () => this.#accepted,
       () => new Promise((resolve) => setImmediate(resolve)),
     );
@@ -186,7 +189,7 @@ export class Connections {
         const recent = began - connection.idleSince < idleGrace;
         const grace = hasHalfHead(connection)
           ? HALF_HEAD_GRACE
-          : connection.request === undefined
+          : connection.requestAt === 0
           ? UNUSED_GRACE
           : recent
           ? idleGrace
@@ -252,13 +255,12 @@ export class Connections {
       socket,
       response: undefined,
       earlier: [],
-      request: undefined,
       requestAt: 0,
       idleSince: 0,
     };
     (socket as Tracked)[kConnection] = connection;
     this.#all.add(connection);
-    socket.on("close", () => this.#all.delete(connection));
+    socket.on("close", this.#gone);
   }
 
   #out(response: ServerResponse): void {
@@ -357,8 +359,8 @@ function isRecord(value: unknown): value is Record<string, string> {
   return typeof value === "object" && value !== null;
 }
 
-function hasHalfHead({ socket, request }: Connection): boolean {
-  return request === undefined && socket.bytesRead > 0;
+function hasHalfHead({ socket, requestAt }: Connection): boolean {
+  return requestAt === 0 && socket.bytesRead > 0;
 }
 
 function end({ socket }: Connection): void {

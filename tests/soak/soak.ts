@@ -20,13 +20,13 @@ import {
   type RawResponse,
   requestBytes,
   text,
-} from "./raw_client.ts";
+} from "../contract/raw_client.ts";
 import {
   killAll,
   runtime,
   type ServerProcess,
   startFixture,
-} from "./server_process.ts";
+} from "../contract/server_process.ts";
 
 export interface SoakOptions {
   rounds: number;

@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import process from "node:process";
 import { assert, assertEquals } from "@std/assert";
 import { describe, soak } from "./soak.ts";
-import { killAll, removeScratch } from "./server_process.ts";
+import { killAll, removeScratch } from "../contract/server_process.ts";
 
 const rounds = Number(process.env.ROUNDS || 20);
 const seed = Number(process.env.SEED || Date.now() % 1_000_000);
