@@ -59,8 +59,7 @@ const KINDS = {
 
 /** Whether these tests only start servers, and need not run where those do. */
 const drives = (/** @type {Kind} */ kind) =>
-  kind === "contract" || kind === "soak" || kind === "app" ||
-  kind === "deploy";
+  ["contract", "soak", "app", "deploy"].includes(kind);
 
 const root = join(import.meta.dirname, "..");
 const bundles = join(root, "node_modules", ".cache", "lastcall-tests");
