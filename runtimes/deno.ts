@@ -253,7 +253,10 @@ function openListener(
     await lastMoments(idleGrace, recent || open.length > 0, unaware, isOpen);
     // shutdown() closes all WebSockets in one instant, and cuts the deaf.
     await closeSockets();
+    await emptyAcceptQueue(() => received, knock);
+    // Not before, so that nobody is turned away where nothing is waited for.
     refusing = true;
+    if (!open.some(isBreakable)) return;
     await withoutBreakables();
     await emptyAcceptQueue(() => received, knock);
   }
@@ -287,13 +290,16 @@ function openListener(
       tls !== undefined && !request.headers.has("host");
   }
 
-  /** Resolves when nothing that shutdown() would break is in flight. */
+  function isBreakable({ request }: Exchange): boolean {
+    return breaks(request);
+  }
+
+  /** Resolves when the last one of those that are in flight has left. */
   function withoutBreakables(): Promise<void> {
     return new Promise((resolve) => {
       onLeft = () => {
-        if (!open.some(({ request }) => breaks(request))) resolve();
+        if (!open.some(isBreakable)) resolve();
       };
-      onLeft();
     });
   }
 

@@ -113,7 +113,7 @@ function assertKept({ code, output, errors, seen }: Drilled, restarts: number) {
   const { fates, latency, lost } = seen.summary;
   const known = lost.filter(isKnownRace);
   assertEquals(lost.filter((one) => !isKnownRace(one)), [], output);
-  assert(known.length <= 2 * restarts, output);
+  assert(known.length <= Number(KNOWN), output);
   assertEquals(code, 0, output);
   assert(fates.answered > 0 && latency.draining.count > 0, output);
   assertEquals(seen.summary.restarts.length, restarts);
@@ -126,15 +126,14 @@ function assertKept({ code, output, errors, seen }: Drilled, restarts: number) {
 }
 
 /**
- * Deno closes, with its listener, connections of which it has not read a whole
- * request yet; and as it told all clients to come back on new ones, each of
- * their requests has such a moment. Measured: 41 in 60 restarts at 200 requests
- * a second. Nothing that runs on Deno can know of them.
+ * In the instant in which Deno closes its listener a new connection may still
+ * wait in the system's queue, and is reset: 2 in 50 restarts at 200 requests a
+ * second on a busy machine.
  */
 function isKnownRace({ nth, fate }: Drill["summary"]["lost"][number]): boolean {
   return runtime === "deno" && nth === 1 && fate === "dropped";
 }
-const KNOWN = runtime === "deno" ? "4" : "0";
+const KNOWN = runtime === "deno" ? "2" : "0";
 
 /** The command as it is shipped, with the template itself to drill. */
 function drillOwn(...args: string[]): Promise<Drilled> {

@@ -21,6 +21,7 @@ function output(command: string, ...args: string[]): string {
   const { status, stdout, stderr } = spawnSync(command, args, {
     encoding: "utf8",
   });
-  if (status === 0) return stdout;
+  // 1: a descriptor was closed while it was being listed.
+  if (status === 0 || status === 1 && stdout) return stdout;
   throw new Error(`${command} ${args.join(" ")}: ${stderr}`);
 }
