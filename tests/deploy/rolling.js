@@ -225,9 +225,17 @@ async function proveOverlap(runtime, rate, folder) {
   const [port = 0] = await freePorts(1);
   const command = appCommand(runtime);
   const env = { REUSE_PORT: "true" };
-  const start = () => startServer(command, port, env, folder);
+  /** @type {Program[]} */
+  const servers = [];
+  const start = async () => {
+    // Two that write to one SQLite file wait for each other, loop and all.
+    const own = join(folder, String(servers.length));
+    mkdirSync(own);
+    const server = await startServer(command, port, env, own);
+    servers.push(server);
+    return server;
+  };
   let server = await start();
-  const servers = [server];
 
   /** @type {string[]} */
   const problems = [];
@@ -235,7 +243,7 @@ async function proveOverlap(runtime, rate, folder) {
   await underLoad(load, async () => {
     const next = await start();
     problems.push(...await endServer(server));
-    servers.push(server = next);
+    server = next;
   });
   problems.push(...await endServer(server));
 
