@@ -226,11 +226,13 @@ class BunListener implements Listener {
         ? connect(this.port, reachable(this.hostname))
         : connect(this.#unix);
       const over = () => {
+        clearTimeout(timer);
         socket.destroy();
         resolve();
       };
+      // Not the socket's own timeout: that does not run while it connects.
+      const timer = setTimeout(over, COARSE);
       socket.on("data", over).on("error", over).on("close", over);
-      socket.setTimeout(COARSE, over);
       socket.end(NO_REQUEST);
     });
   }
