@@ -5,7 +5,6 @@ import {
 import { setMaxListeners } from "node:events";
 import type { createServer, RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
-import process from "node:process";
 import { type WebSocket, WebSocketServer } from "ws";
 import { Connections } from "./node_connections.ts";
 import { eventLoopDelayBeyond, exitAfter, LOOK } from "./node_process.ts";
@@ -32,7 +31,7 @@ export {
 } from "./node_process.ts";
 
 export const name = "node";
-export const version = process.versions.node;
+export const version = globalThis.process.versions.node;
 export const oldest = "20.0.0";
 
 export async function listen(

@@ -76,6 +76,15 @@ export class Connections {
     // Node calls this when a response is out, flushed and all; so no response
     // needs a listener of its own.
     class Response extends ServerResponse<Request> {
+      // @hono/node-server sends a stream's head by itself, before what the
+      // stream has at hand. Together they are one system call, not two: a
+      // seventh more streams.
+      override flushHeaders(): void {
+        const { socket } = this;
+        socket?.cork();
+        super.flushHeaders();
+        if (socket) setImmediate(uncork, socket);
+      }
       override detachSocket(socket: Socket): void {
         super.detachSocket(socket);
         connections.#out(this);
@@ -388,6 +397,10 @@ function discardRest(request: IncomingMessage): void {
   };
   if (request.readableFlowing === false) discard();
   else request.once("pause", discard);
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork();
 }
 
 function remove<T>(items: T[], item: T): void {

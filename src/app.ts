@@ -6,6 +6,7 @@ import { timeout } from "hono/timeout";
 import type { Config } from "./config.ts";
 import { allowOrigins } from "./cors.ts";
 import type { Metrics } from "./metrics.ts";
+import { pause } from "./pause.ts";
 import { answerError, answerMethod, answerNotFound } from "./problem.ts";
 import { logRequest, observeRequests } from "./requests.ts";
 import {
@@ -88,18 +89,4 @@ export function createApp(
   );
 
   return app;
-}
-
-/** Resolves after `ms`, or as soon as `signal` aborts. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }

@@ -1,9 +1,10 @@
+import { pause } from "../pause.ts";
 import type { Log } from "../server/mod.ts";
 import type { Bookmark } from "./bookmark.ts";
-import { pause } from "./pause.ts";
 import type { Store } from "./store.ts";
 
-const HOUR = 60 * 60 * 1000;
+const SECOND = 1000;
+const HOUR = 60 * 60 * SECOND;
 /** A deleted bookmark can be had back by hand for so long. */
 const KEEP_FOR = 30 * 24 * HOUR;
 const BATCH = 500;
@@ -15,9 +16,14 @@ export async function prune(
   log: Log,
   signal: AbortSignal,
 ): Promise<void> {
+  // A start has enough to do.
+  await pause(SECOND, signal);
   while (!signal.aborted) {
     try {
-      await pruneOnce(store, pruned, signal);
+      const count = await pruneOnce(store, pruned, signal);
+      if (count > 0) {
+        log({ level: "info", message: "bookmarks pruned", count });
+      }
     } catch (cause) {
       // A job that fails ends the server; a database may be away for a moment.
       const error = cause instanceof Error ? cause.message : String(cause);
@@ -31,11 +37,14 @@ async function pruneOnce(
   store: Store,
   pruned: (bookmark: Bookmark) => void,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<number> {
   const deletedBefore = new Date(Date.now() - KEEP_FOR).toISOString();
+  let count = 0;
   let batch: Bookmark[];
   do {
     batch = await store.prune(deletedBefore, BATCH);
     batch.forEach(pruned);
+    count += batch.length;
   } while (batch.length === BATCH && !signal.aborted);
+  return count;
 }

@@ -24,17 +24,23 @@ export interface InProcess {
   stop(): Promise<void>;
 }
 
-export function quietController(): {
+export function quietController(onEntry = (_: LogEntry) => {}): {
   shutdown: ShutdownController;
   entries: LogEntry[];
 } {
   const entries: LogEntry[] = [];
-  const log = (entry: LogEntry) => void entries.push(entry);
+  const log = (entry: LogEntry) => {
+    entries.push(entry);
+    onEntry(entry);
+  };
   return { shutdown: new ShutdownController({ log }), entries };
 }
 
-export async function openApp({ url }: TestDatabase): Promise<InProcess> {
-  const { shutdown, entries } = quietController();
+export async function openApp(
+  { url }: TestDatabase,
+  onEntry?: (entry: LogEntry) => void,
+): Promise<InProcess> {
+  const { shutdown, entries } = quietController(onEntry);
   const opened = await openBookmarks({
     databaseUrl: url,
     connectTimeout: 10_000,

@@ -302,7 +302,12 @@ for (const kind of kinds) {
         await first.opened.store.delete(longAgo!, daysAgo(31));
         await first.stop();
 
-        const second = await openApp(database);
+        let pruned = () => {};
+        const seen = new Promise<void>((resolve) => pruned = resolve);
+        const second = await openApp(database, ({ message }) => {
+          if (message === "bookmarks pruned") pruned();
+        });
+        await seen;
         await second.stop();
         const left = (await database.bookmarks()).map(({ id }) => id)
           .toSorted();
