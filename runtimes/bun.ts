@@ -79,6 +79,8 @@ class BunListener implements Listener {
   #gaveUp = 0;
   /** Every response says `Connection: close`. */
   #retiring = false;
+  /** Until then, somebody may still be sending what nobody reads. */
+  #lingersUntil = 0;
   #isDone = false;
 
   constructor(
@@ -137,7 +139,10 @@ class BunListener implements Listener {
   ): Response | Promise<Response> {
     if (!this.#retiring) return response;
     const last = sayClose(response);
-    if (!request.body || request.bodyUsed) return last;
+    if (!request.body) return last;
+    // Who has begun to read may have left it at that, as a limit does.
+    this.#lingersUntil = Date.now() + LINGER;
+    if (request.bodyUsed) return last;
     // Bun resets the connection of a retiring response whose request body was
     // not read, and the response is lost with it.
     return Promise.race([discard(request.body), delay(LINGER)])
@@ -247,8 +252,9 @@ class BunListener implements Listener {
    * counted as pending: when nothing is, what is left may be cut.
    */
   async #cutLeftovers(): Promise<void> {
+    const isBusy = () => this.#pending > 0 || Date.now() < this.#lingersUntil;
     // Bun has no event for the last byte of a response, only this counter.
-    while (this.#pending > 0 && !this.#isDone) await delay(10);
+    while (isBusy() && !this.#isDone) await delay(10);
     await this.#server.stop(true);
   }
 

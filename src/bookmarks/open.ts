@@ -7,6 +7,7 @@ import { type Action, auditLine, AuditLog } from "./audit_log.ts";
 import type { Bookmark } from "./bookmark.ts";
 import { DATABASE_URL_EXPECTED, readDatabaseUrl } from "./database_url.ts";
 import { MemoryStore } from "./memory_store.ts";
+import { openPostgres } from "./postgres_store.ts";
 import { prune } from "./prune.ts";
 import { hasSqlite, openSqlite } from "./sqlite_store.ts";
 import type { Store } from "./store.ts";
@@ -71,8 +72,6 @@ async function openStore(
   }
   if (database.kind === "postgres") {
     const { url, place } = database;
-    // Only where it is needed: it is a good part of what a start has to read.
-    const { openPostgres } = await import("./postgres_store.ts");
     return await openPostgres(url, { place, timeout, signal, log });
   }
   if (await hasSqlite()) return await openSqlite(database.path);

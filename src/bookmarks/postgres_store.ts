@@ -1,4 +1,4 @@
-import postgres, { type Row, type Sql } from "postgres";
+import type { Row, Sql } from "postgres";
 import { StartError } from "../server/mod.ts";
 import type { AuditLine } from "./audit_log.ts";
 import type { Bookmark, BookmarkFields } from "./bookmark.ts";
@@ -6,6 +6,8 @@ import { connect, type Connecting, NotConnected } from "./connect.ts";
 import type { Position } from "./cursor.ts";
 import { migrations, missingMigrations } from "./migrations.ts";
 import type { Store } from "./store.ts";
+
+type Postgres = typeof import("postgres");
 
 /** Seconds for what is still going on when the store is closed. */
 const LAST_QUERIES = 2;
@@ -18,7 +20,12 @@ export async function openPostgres(
   url: string,
   connecting: Connecting,
 ): Promise<Store> {
-  const sql = await connect((signal) => attempt(url, signal), connecting);
+  // Only where it is needed: it is a good part of what a start has to read.
+  const { default: postgres } = await import("postgres");
+  const sql = await connect(
+    (signal) => attempt(postgres, url, signal),
+    connecting,
+  );
   try {
     await migrate(sql);
     return new PostgresStore(sql);
@@ -37,7 +44,11 @@ export async function openPostgres(
  * its own time limit notwithstanding: hence a client for each attempt, and an
  * end to it when we have waited long enough.
  */
-async function attempt(url: string, signal: AbortSignal): Promise<Sql> {
+async function attempt(
+  postgres: Postgres,
+  url: string,
+  signal: AbortSignal,
+): Promise<Sql> {
   const sql = postgres(url, {
     // It would print them.
     onnotice: () => {},

@@ -3,6 +3,9 @@ import { HTTPException } from "hono/http-exception";
 import { matchedRoutes } from "hono/route";
 import { findTargetHandler } from "hono/utils/handler";
 
+/** So many bytes beyond a limit are read and thrown away before the refusal. */
+const HEARD_OUT = 16 * 1_048_576;
+
 const limits = new Set<unknown>();
 
 /**
@@ -42,14 +45,17 @@ async function check(c: Context, maxSize: number): Promise<void> {
     if (Number(length) > maxSize) throw tooLarge(maxSize);
     return;
   }
-  // Only reading tells. Whoever leaves this loop early cancels the body.
+  // Only reading tells. Whoever leaves this loop early cancels the body; most who
+  // send too much are heard out first, for Bun, in its last moments, closes the
+  // connection behind the answer, and what still comes in resets it.
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
   for await (const chunk of request.body) {
     size += chunk.length;
-    if (size > maxSize) throw tooLarge(maxSize);
-    chunks.push(chunk);
+    if (size > maxSize + HEARD_OUT) throw tooLarge(maxSize);
+    if (size <= maxSize) chunks.push(chunk);
   }
+  if (size > maxSize) throw tooLarge(maxSize);
   c.req.raw = new Request(request, { body: new Blob(chunks) });
 }
 
