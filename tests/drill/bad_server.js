@@ -38,7 +38,8 @@ const server = createServer((socket) => {
     }
   });
 });
-server.listen(Number(process.env.PORT), "127.0.0.1");
+// Not at once: after a restart there is a while in which nobody listens.
+setTimeout(() => server.listen(Number(process.env.PORT), "127.0.0.1"), 100);
 
 process.on("SIGTERM", () => {
   signalled = true;
