@@ -79,10 +79,10 @@ export async function listen(
     );
   });
 
-  const at = (server.address() as AddressInfo).port ?? 0;
+  const address = server.address();
   return {
     hostname,
-    port: at,
+    port: (address as AddressInfo).port ?? 0,
     inFlight: () => connections.inFlight(),
     countAnswers: () => connections.countAnswers(),
     answered: () => connections.answered,

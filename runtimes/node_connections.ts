@@ -65,7 +65,7 @@ export class Connections {
   #counting = false;
   #closing = false;
   #now = Date.now();
-  readonly #timers: NodeJS.Timeout[];
+  readonly #timers: NodeJS.Timeout[] = [];
   #answered = 0;
 
   constructor(limits: Limits, tls: Tls | undefined) {
@@ -130,10 +130,13 @@ export class Connections {
       });
     }
     server.on("timeout", (socket: Socket) => this.#timeout(socket));
-    this.#timers = [
-      setInterval(() => this.#now = Date.now(), COARSE).unref(),
-      setInterval(() => this.#watchReaders(), CHECKING).unref(),
-    ];
+    // Not before: one that cannot listen is never closed.
+    server.on("listening", () => {
+      this.#timers.push(
+        setInterval(() => this.#now = Date.now(), COARSE).unref(),
+        setInterval(() => this.#watchReaders(), CHECKING).unref(),
+      );
+    });
     // From here on it is a WebSocket's, which says itself when it is done.
     server.on("upgrade", (request, socket: Socket, head) => {
       this.#all.delete((socket as Tracked)[kConnection]);

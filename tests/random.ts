@@ -1,21 +1,19 @@
 /** Numbers that a seed decides, and the requests that are made of them. */
+import { seeded } from "./seeded.js";
 
 export class Random {
   readonly seed: number;
-  #state: number;
+  readonly #next: () => number;
 
   constructor(seed = String(Date.now() % 1e9)) {
     this.seed = Number(seed);
-    this.#state = this.seed;
+    this.#next = seeded(this.seed);
     console.log(`seed ${this.seed}`);
   }
 
-  /** From 0 up to, not including, `end`: mulberry32. */
+  /** From 0 up to, not including, `end`. */
   below(end: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ this.#state >>> 15, 1 | this.#state);
-    t = t + Math.imul(t ^ t >>> 7, 61 | t) ^ t;
-    return ((t ^ t >>> 14) >>> 0) % end;
+    return Math.floor(this.#next() * end);
   }
 
   pick<T>(items: readonly T[]): T {

@@ -82,7 +82,7 @@ export function findRuntime(key) {
 }
 
 /** @param {string} command @returns {string | undefined} */
-function which(command) {
+export function which(command) {
   try {
     return output("sh", ["-c", `command -v ${command}`]) || undefined;
   } catch {

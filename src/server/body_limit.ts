@@ -52,7 +52,7 @@ async function check(c: Context, maxSize: number): Promise<void> {
   let size = 0;
   for await (const chunk of request.body) {
     size += chunk.length;
-    if (size > maxSize + HEARD_OUT) throw tooLarge(maxSize);
+    if (size > maxSize + HEARD_OUT) break;
     if (size <= maxSize) chunks.push(chunk);
   }
   if (size > maxSize) throw tooLarge(maxSize);

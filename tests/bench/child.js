@@ -1,16 +1,17 @@
 // A process that the bench starts: pinned, listened to, measured, seen out.
 
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { cleanEnv } from "../runtimes.js";
+import { cleanEnv, which } from "../runtimes.js";
 
 /** @typedef {"server" | "client"} Side */
 
 /** Server and client on a core each, where there are two and a way to say it. */
-export const pinned = availableParallelism() > 1 && has("taskset");
+export const pinned = availableParallelism() > 1 &&
+  which("taskset") !== undefined;
 
 const CORE = { server: 0, client: 1 };
 
@@ -129,16 +130,6 @@ const TICKS_PER_SECOND = 100; // the same on every Linux, whatever its kernel's
 /** @param {Side} side @param {string[]} command */
 export function onItsCore(side, command) {
   return pinned ? ["taskset", "-c", `${CORE[side]}`, ...command] : command;
-}
-
-/** @param {string} command */
-export function has(command) {
-  try {
-    execFileSync("sh", ["-c", `command -v ${command}`], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** As in production; and srvx does not shut down gracefully where CI is set. */

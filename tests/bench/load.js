@@ -4,7 +4,8 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
-import { has, onItsCore } from "./child.js";
+import { which } from "../runtimes.js";
+import { onItsCore } from "./child.js";
 
 /** @typedef {import("./app.js").Route} Route */
 
@@ -17,7 +18,7 @@ import { has, onItsCore } from "./child.js";
 
 export const CONNECTIONS = 50;
 
-export const tool = has("wrk") ? "wrk" : "autocannon";
+export const tool = which("wrk") ? "wrk" : "autocannon";
 
 const execute = promisify(execFile);
 

@@ -3,6 +3,7 @@
 // node:http would retry for us, and would not say at which byte it ended.
 
 import net from "node:net";
+import { seeded } from "../seeded.js";
 
 /**
  * @typedef {object} Request
@@ -71,7 +72,7 @@ export class Load {
   constructor({ port, rate, mix, seed }) {
     this.#port = port;
     this.#perMs = rate / 1000;
-    this.#random = randomFrom(seed);
+    this.#random = seeded(seed);
     const total = mix.reduce((sum, { weight }) => sum + weight, 0);
     this.#mix = mix.map((request) => ({
       ...request,
@@ -251,15 +252,4 @@ class Exchange {
     if (!keep) this.#socket.destroy();
     this.#done(result, keep ? this.#socket : undefined);
   }
-}
-
-/** Math.random with a seed, so that a run can be repeated. @param {number} seed */
-function randomFrom(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
-    mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-    return ((mixed ^ (mixed >>> 16)) >>> 0) / 2 ** 32;
-  };
 }

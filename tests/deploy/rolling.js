@@ -20,7 +20,7 @@
 // A server is told what deploy/compose.yaml tells it (its DRAIN_DELAY_MS, above
 // all), so that the recipe proven here is the one shipped.
 
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -34,7 +34,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { parse } from "yaml";
-import { findRuntime } from "../runtimes.js";
+import { findRuntime, which } from "../runtimes.js";
 import { startHaproxy, startNginx } from "./balancer.js";
 import { Load } from "./load.js";
 import { Program } from "./program.js";
@@ -115,7 +115,7 @@ async function main() {
   );
   let passed = 0, failed = 0, skipped = 0;
   for (const name of options.balancer) {
-    if (name !== "none" && !isInstalled(name)) {
+    if (name !== "none" && !which(name)) {
       console.log(`${inCI ? "FAILED" : "SKIPPED"}: ${name} is not installed`);
       if (inCI) failed++;
       else skipped++;
@@ -385,11 +385,6 @@ function listed(failures, trouble) {
     ),
     ...trouble.slice(-20).map((line) => `    the balancer: ${line}`),
   ].join("\n");
-}
-
-/** @param {string} program */
-function isInstalled(program) {
-  return spawnSync(program, ["-v"]).error === undefined;
 }
 
 /**

@@ -8,14 +8,37 @@ const OK = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
 const NO = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 
 let signalled = false;
+/** Requests that were read and wait for their answer. */
+let held = 0;
+let open = 0;
+/** @type {NodeJS.Timeout | undefined} */
+let leaving;
+
+/** Long enough to be seen misbehaving, from the first time on. */
+function leaveSoon(code = 0) {
+  leaving ??= setTimeout(() => process.exit(code), 300);
+}
+
 const server = createServer((socket) => {
+  if (how === "leaves") leaveSoon(3);
   let answers = 0;
+  open++;
   socket.on("error", () => {});
+  socket.on("close", () => {
+    if (--open === 0 && signalled) process.exit(0);
+  });
   socket.on("data", () => {
+    if (signalled && how !== "drops-in-flight") leaveSoon();
     switch (how) {
-      // Reads each request, takes its time, and has none left at the signal.
+      // Reads each request, takes its time, and has none left at the signal. One
+      // that it has not read would be another case: so it goes with one in hand.
       case "drops-in-flight":
-        setTimeout(() => socket.write(OK), 30);
+        if (signalled) process.exit(0);
+        held++;
+        setTimeout(() => {
+          held--;
+          socket.write(OK);
+        }, 30);
         break;
       // As if it had been closing each just as its next request came.
       case "resets-kept":
@@ -43,12 +66,5 @@ setTimeout(() => server.listen(Number(process.env.PORT), "127.0.0.1"), 100);
 
 process.on("SIGTERM", () => {
   signalled = true;
-  switch (how) {
-    case "drops-in-flight":
-      return process.exit(0);
-    // Long enough to be seen misbehaving.
-    default:
-      setTimeout(() => process.exit(0), 300);
-  }
+  if (open === 0 || how === "drops-in-flight" && held > 0) process.exit(0);
 });
-if (how === "leaves") setTimeout(() => process.exit(3), 500);

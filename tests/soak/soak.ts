@@ -30,6 +30,7 @@ import {
   type ServerProcess,
   startFixture,
 } from "../contract/server_process.ts";
+import { seeded } from "../seeded.js";
 
 export interface SoakOptions {
   rounds: number;
@@ -65,17 +66,6 @@ export interface Tally {
  * closing its connections to the line that says so.
  */
 const LAST_MOMENT = 10;
-
-/** Small, seedable, good enough: mulberry32. */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = state + 0x6d2b79f5 >>> 0;
-    let mixed = Math.imul(state ^ state >>> 15, 1 | state);
-    mixed = mixed + Math.imul(mixed ^ mixed >>> 7, 61 | mixed) ^ mixed;
-    return ((mixed ^ mixed >>> 14) >>> 0) / 2 ** 32;
-  };
-}
 
 const delay = (ms: number) =>
   new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -151,7 +141,7 @@ class Round {
     private readonly seed: number,
     private readonly env: Record<string, string | number>,
   ) {
-    this.#random = randomFrom(seed);
+    this.#random = seeded(seed);
   }
 
   async run(): Promise<void> {
