@@ -86,7 +86,7 @@ export function judge(evidence) {
   }
   if (ending === "end" && evidence.unread) {
     return first
-      ? { fate: "dropped", cause: "a new connection was closed unused" }
+      ? { fate: "dropped", cause: UNUSED }
       : { fate: "raced", cause: "the kept connection had just been closed" };
   }
   if (!first && !sent) {
@@ -110,3 +110,6 @@ export function judge(evidence) {
  */
 export const UNACCEPTED =
   "a new connection was reset, most likely in the accept queue";
+
+/** Accepted, and closed before anything was read. */
+export const UNUSED = "a new connection was closed unused";
