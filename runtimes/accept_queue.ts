@@ -1,5 +1,7 @@
 /** No server takes this for a request: the runtime answers it, not the app. */
 export const NO_REQUEST = "?\r\n\r\n";
+/** How long such a one may take: a busy runtime may not answer. */
+export const KNOCK_LIMIT = 100;
 /** Under steady traffic there is no quiet turn to wait for. */
 const PATIENCE = 250;
 

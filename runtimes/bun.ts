@@ -1,13 +1,13 @@
 import { connect } from "node:net";
 import { type BunWebSocketData, websocket } from "hono/bun";
-import { emptyAcceptQueue, NO_REQUEST, reachable } from "./accept_queue.ts";
 import {
-  COARSE,
-  delay,
-  lastMoments,
-  mayHaveBody,
-  sayClose,
-} from "./last_moments.ts";
+  emptyAcceptQueue,
+  KNOCK_LIMIT,
+  NO_REQUEST,
+  reachable,
+} from "./accept_queue.ts";
+import { CoarseClock, TICK } from "./coarse_clock.ts";
+import { delay, lastMoments, mayHaveBody, sayClose } from "./last_moments.ts";
 import { eventLoopDelayBeyond, exitAfter } from "./node_process.ts";
 import {
   type Closing,
@@ -71,7 +71,7 @@ class BunListener implements Listener {
   #latestSince = 0;
   #seen: Seen[] = [];
   readonly #settled = new WeakSet<Request>();
-  #now = Date.now();
+  readonly #clock = new CoarseClock();
   readonly #ticking: Timer;
   /** Requests since the shutdown began, those in flight then included. */
   #counting = false;
@@ -109,7 +109,7 @@ class BunListener implements Listener {
     });
     this.hostname = hostname;
     this.port = this.#server.port ?? 0;
-    this.#ticking = setInterval(() => this.#now = Date.now(), COARSE);
+    this.#ticking = setInterval(() => this.#clock.tick(), TICK);
     this.#ticking.unref();
   }
 
@@ -162,7 +162,7 @@ class BunListener implements Listener {
       }
     }
     this.#latest = request;
-    this.#latestSince = this.#now;
+    this.#latestSince = this.#clock.now;
   }
 
   #sweep(): void {
@@ -206,7 +206,7 @@ class BunListener implements Listener {
     { idleGrace, stopped, closeSockets }: Closing,
   ): Promise<void> {
     this.#retiring = true;
-    const recent = Date.now() - this.#latestSince < idleGrace + COARSE;
+    const recent = this.#clock.isRecent(this.#latestSince, idleGrace);
     const unaware = this.inFlight();
     await lastMoments(
       idleGrace,
@@ -239,7 +239,7 @@ class BunListener implements Listener {
         resolve();
       };
       // Not the socket's own timeout: that does not run while it connects.
-      const timer = setTimeout(over, COARSE);
+      const timer = setTimeout(over, KNOCK_LIMIT);
       socket.on("data", over).on("error", over).on("close", over);
       socket.end(NO_REQUEST);
     });

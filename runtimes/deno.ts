@@ -1,11 +1,11 @@
-import { emptyAcceptQueue, NO_REQUEST, reachable } from "./accept_queue.ts";
 import {
-  COARSE,
-  delay,
-  lastMoments,
-  mayHaveBody,
-  sayClose,
-} from "./last_moments.ts";
+  emptyAcceptQueue,
+  KNOCK_LIMIT,
+  NO_REQUEST,
+  reachable,
+} from "./accept_queue.ts";
+import { CoarseClock, TICK } from "./coarse_clock.ts";
+import { delay, lastMoments, mayHaveBody, sayClose } from "./last_moments.ts";
 import {
   type Closing,
   type FetchHandler,
@@ -83,7 +83,7 @@ function openListener(
   { hostname, port, unix, tls, reusePort }: ListenOptions,
   opened: (socket: Socket) => () => void,
 ): Listener {
-  let now = Date.now();
+  const clock = new CoarseClock();
   let lastRequest = 0;
   const open: Exchange[] = [];
 
@@ -111,7 +111,7 @@ function openListener(
   server.finished.then(() => {
     if (!stopped) throw new Error("Deno.serve ended by itself.");
   });
-  const ticking = setInterval(() => now = Date.now(), COARSE);
+  const ticking = setInterval(() => clock.tick(), TICK);
   Deno.unrefTimer(ticking as unknown as number);
 
   return {
@@ -132,11 +132,11 @@ function openListener(
     request: Request,
     info: Deno.ServeHandlerInfo,
   ): Response | Promise<Response> {
-    lastRequest = now;
+    lastRequest = clock.now;
     const result = fetch(request, info);
     if (result instanceof Promise) return track(request, info, result);
     if (upgrades.size > 0) upgraded(request);
-    if (isStream(result)) follow(enter(new Exchange(request, info, now)));
+    if (isStream(result)) follow(enter(new Exchange(request, info, clock.now)));
     else if (counting) answered++;
     return result;
   }
@@ -159,7 +159,7 @@ function openListener(
     // Not the handler's own promise: one that never settles would hold
     // shutdown() even after its client has gone.
     return new Promise((resolve, reject) => {
-      const exchange = enter(new Exchange(request, info, now, resolve));
+      const exchange = enter(new Exchange(request, info, clock.now, resolve));
       if (retiring) heedLeaving(exchange);
       handled.then((response) => {
         if (exchange.answer === undefined) return;
@@ -248,7 +248,7 @@ function openListener(
 
   /** What must have happened before shutdown() may be called. */
   async function beforeStop({ idleGrace, closeSockets }: Closing) {
-    const recent = Date.now() - lastRequest < idleGrace + COARSE;
+    const recent = clock.isRecent(lastRequest, idleGrace);
     const unaware = open.filter(({ answer }) => answer === undefined);
     await lastMoments(idleGrace, recent || open.length > 0, unaware, isOpen);
     // shutdown() closes all WebSockets in one instant, and cuts the deaf.
@@ -275,7 +275,7 @@ function openListener(
         connection.close();
       }
     });
-    return Promise.race([answered.catch(() => delay(1)), delay(COARSE)]);
+    return Promise.race([answered.catch(() => delay(1)), delay(KNOCK_LIMIT)]);
   }
 
   /**

@@ -5,9 +5,6 @@
  */
 const LAST_MOMENTS = 100;
 
-/** Date.now() costs 1 % of a trivial request; an age needs no more than this. */
-export const COARSE = 100;
-
 /**
  * The time in which connections retire themselves. A response that was on its
  * way before (`unaware`) could not say `close`: a client that got the end of it

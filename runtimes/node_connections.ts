@@ -14,7 +14,7 @@ import {
 import { Server as NetServer, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { emptyAcceptQueue } from "./accept_queue.ts";
-import { COARSE } from "./last_moments.ts";
+import { CoarseClock, TICK } from "./coarse_clock.ts";
 import { Sessions } from "./node_http2.ts";
 import type { Closing, InFlight, Limits, Tls } from "./runtime.ts";
 
@@ -64,7 +64,7 @@ export class Connections {
   #accepted = 0;
   #counting = false;
   #closing = false;
-  #now = Date.now();
+  readonly #clock = new CoarseClock();
   readonly #timers: NodeJS.Timeout[] = [];
   #answered = 0;
 
@@ -133,7 +133,7 @@ export class Connections {
     // Not before: one that cannot listen is never closed.
     server.on("listening", () => {
       this.#timers.push(
-        setInterval(() => this.#now = Date.now(), COARSE).unref(),
+        setInterval(() => this.#clock.tick(), TICK).unref(),
         setInterval(() => this.#watchReaders(), CHECKING).unref(),
       );
     });
@@ -156,7 +156,7 @@ export class Connections {
         return handle(request, response);
       }
       const connection = (request.socket as Tracked)[kConnection];
-      connection.requestAt = this.#now;
+      connection.requestAt = this.#clock.now;
       if (connection.response) connection.earlier.push(connection.response);
       connection.response = response;
       if (this.#closing) retire(connection);
@@ -195,7 +195,7 @@ export class Connections {
     stopped();
     const socketsClosed = closeSockets();
     this.#closing = true;
-    const began = Date.now();
+    const began = this.#clock.tick();
     for (const connection of this.#all) retire(connection);
     this.#sessions?.close(idleGrace);
 
@@ -203,12 +203,11 @@ export class Connections {
       const now = Date.now();
       for (const connection of this.#all) {
         if (!isIdle(connection)) continue;
-        const recent = began - connection.idleSince < idleGrace + COARSE;
         const grace = hasHalfHead(connection)
           ? HALF_HEAD_GRACE
           : connection.requestAt === 0
           ? UNUSED_GRACE
-          : recent
+          : this.#clock.isRecent(connection.idleSince, idleGrace, began)
           ? idleGrace
           : 0;
         // A timer comes before what has arrived meanwhile is read.
@@ -295,7 +294,7 @@ export class Connections {
 
   #out(response: ServerResponse): void {
     const connection = (response.req.socket as Tracked)[kConnection];
-    connection.idleSince = this.#now;
+    connection.idleSince = this.#clock.now;
     if (connection.response === response) connection.response = undefined;
     else remove(connection.earlier, response);
     if (this.#counting) this.#answered++;
