@@ -292,6 +292,19 @@ clause(
       await endedClean(server);
     });
 
+    await step("who was in the accept queue is answered", async () => {
+      const server = await startFixture({ STALLS: 1 });
+      server.signal("SIGTERM");
+      await server.event("stalled");
+      const clients = await Promise.all(
+        Array.from({ length: 20 }, () => server.connect()),
+      );
+      const answers = Promise.all(clients.map((client) => client.get("/")));
+      server.type("\n");
+      for (const answer of await answers) assertEquals(text(answer), "hello");
+      await endedClean(server);
+    });
+
     await step("a kept connection's next request", async () => {
       const server = await startFixture({ IDLE_GRACE_MS: 400 });
       const [plain, slow] = [await server.connect(), await server.connect()];

@@ -14,11 +14,13 @@
  * SECOND_SERVER        one more server on the same controller
  * UNIX, REUSE_PORT, TLS_CERT, TLS_KEY, LIMITS (JSON)   options of `serve`
  * FAILS                every request fails, and no app answers for it
+ * STALLS               the signal stops its loop until it is typed to
  * NO_RUN               `serve` alone, without `run` around it
  * NO_EXIT              no explicit exit at the end
  * NOISE_BYTES, NOISE_TO=console|stdout|stderr     written by the last hook
  * ABRUPT               a bad server on purpose: SIGTERM ends it on the spot
  */
+import { readSync } from "node:fs";
 import process from "node:process";
 import { type Context, Hono } from "hono";
 import { html } from "hono/html";
@@ -62,6 +64,22 @@ shutdown.signal.addEventListener(
   "abort",
   () => emit("signal aborted", { reason: String(shutdown.signal.reason) }),
 );
+if (env("STALLS")) {
+  shutdown.signal.addEventListener("abort", () => {
+    emit("stalled");
+    for (let typed = 0; typed === 0;) typed = readOrNothing();
+  });
+}
+
+/** Holds the loop; where standard input would not wait (Node's), for 1 ms. */
+function readOrNothing(): number {
+  try {
+    return readSync(0, new Uint8Array(1));
+  } catch {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    return 0;
+  }
+}
 
 /** Bytes a client can check one by one: number i is i % 251. */
 function pattern(length: number): Uint8Array<ArrayBuffer> {
