@@ -1,10 +1,10 @@
 /** The shutdown as a real browser sees it. */
-import { spawnSync } from "node:child_process";
 import * as http from "node:http";
 import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import process from "node:process";
 import { assertEquals } from "@std/assert";
+import { which } from "../runtimes.js";
 import { clause, Skip } from "./clause.ts";
 import { endedClean } from "./expect.ts";
 import { Process, scratchFolder, startFixture } from "./server_process.ts";
@@ -54,8 +54,8 @@ class Reports {
 
 function findChromium(): string {
   for (const name of ["chromium", "chromium-browser", "google-chrome"]) {
-    const found = spawnSync("sh", ["-c", `command -v ${name}`]);
-    if (found.status === 0) return found.stdout.toString().trim();
+    const found = which(name);
+    if (found) return found;
   }
   const why = "there is no Chromium; install Debian's package chromium";
   throw process.env.CI === "true" ? new Error(why) : new Skip(why);

@@ -13,9 +13,7 @@
  * closing listener resets: it counts as unaccepted. And a request on a connection
  * at rest for longer than the grace may meet the end of that connection on the
  * wire, on Deno and Bun, where one call closes both and the log line follows a
- * turn or two of a busy loop later: it counts as crossed. How many, is for the
- * machine to say, which may take the processor away just then; in how many
- * shutdowns, is not: there must be few.
+ * turn or two of a busy loop later: it counts as crossed. There must be few.
  */
 import { Buffer } from "node:buffer";
 import {
@@ -55,8 +53,6 @@ export interface Tally {
   unaccepted: number;
   /** Lost on a connection at rest within `LAST_MOMENT` before the closing. */
   crossed: number;
-  /** Rounds that had any of these two. */
-  unlucky: number;
   /** Lost, but sent when the connection could no longer be counted on. */
   raced: number;
   /** From the last byte to the end of the process: the slowest, in ms. */
@@ -66,10 +62,11 @@ export interface Tally {
 }
 
 /**
- * As long as a server on a busy machine may take to see a connection of the
- * kernel's, or from closing its connections to the line that says so.
+ * As long as a busy server may take to see a connection of the kernel's, or from
+ * closing its connections to the line that says so. On Deno it was 29 ms where
+ * the machine took the processor away; Node's line follows at once.
  */
-const LAST_MOMENT = 100;
+const LAST_MOMENT = runtime === "node" ? 10 : 100;
 
 const delay = (ms: number) =>
   new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -87,6 +84,8 @@ interface Exchange {
   what: string;
   /** When its connection had brought its last response, if it had any. */
   usedAt: number | undefined;
+  /** When the request before it was sent: its server was not at rest yet. */
+  busyAt: number;
   sentAt: number;
   endedAt: number;
   result: "answered" | "refused" | { lost: string; unread: boolean };
@@ -103,7 +102,6 @@ export async function soak(
     refused: 0,
     unaccepted: 0,
     crossed: 0,
-    unlucky: 0,
     raced: 0,
     slowestEnd: 0,
     failures: [],
@@ -150,7 +148,7 @@ class Round {
   }
 
   async run(): Promise<void> {
-    const idleGrace = this.#between(150, 300);
+    const idleGrace = this.#between(100, 250);
     const drainDelay = this.#random() < 0.25 ? 150 : 0;
     const server = this.#server = await startFixture({
       IDLE_GRACE_MS: idleGrace,
@@ -190,14 +188,13 @@ class Round {
 
   #judge(closedAt: number, idleGrace: number): void {
     const { tally } = this;
-    const races = tally.unaccepted + tally.crossed;
     for (
-      const { what, usedAt = 0, sentAt, endedAt, result } of this.#exchanges
+      const { what, usedAt = 0, busyAt, sentAt, endedAt, result } of this
+        .#exchanges
     ) {
       // One still busy when the listener closed closes after its response. The
       // server's idle time began with what it wrote, ours with what we read.
-      const recent = usedAt <= closedAt &&
-        closedAt - usedAt < idleGrace - LAST_MOMENT;
+      const recent = usedAt <= closedAt && closedAt - busyAt < idleGrace;
       const due = closedAt + (recent ? idleGrace : 0);
       const afterSignal = sentAt > this.#signalAt;
       const unread = sentAt > closedAt - LAST_MOMENT &&
@@ -222,7 +219,6 @@ class Round {
         );
       }
     }
-    if (tally.unaccepted + tally.crossed > races) tally.unlucky++;
     for (const at of this.#refusedAt) {
       // The log line comes a little after the closing it speaks of.
       if (at < closedAt - LAST_MOMENT) {
@@ -245,13 +241,15 @@ class Round {
     oneShot = false,
   ): Promise<void> {
     let client: RawClient | undefined;
+    let busyAt = 0;
     while (true) {
       await delay(this.#between(0, longestThought));
       if (!client || client.ending) {
         client = await this.#connect();
         if (!client) return;
+        busyAt = 0;
       }
-      await this.#exchange(client, next());
+      busyAt = await this.#exchange(client, next(), busyAt);
       const last = client.responses.at(-1);
       const told = last?.headers.get("connection")?.toLowerCase() === "close";
       if (oneShot || told) {
@@ -273,7 +271,12 @@ class Round {
     }
   }
 
-  async #exchange(client: RawClient, request: Request): Promise<void> {
+  /** Resolves with the time at which the request was sent. */
+  async #exchange(
+    client: RawClient,
+    request: Request,
+    busyAt: number,
+  ): Promise<number> {
     const { what } = request;
     const last = client.responses.at(-1);
     const usedAt = last && performance.timeOrigin + last.lastByteAt;
@@ -307,10 +310,12 @@ class Round {
     this.#exchanges.push({
       what,
       usedAt,
+      busyAt,
       sentAt,
       endedAt: wallClock(),
       result,
     });
+    return sentAt;
   }
 
   #get(path: string, isRight: Request["isRight"]): Request {
