@@ -5,6 +5,7 @@ import { mkdirSync, realpathSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { which } from "./which.js";
 
 /**
  * What is fetched where the machine has none, and the oldest of its own that is
@@ -79,15 +80,6 @@ export function findRuntime(key) {
   const column = name === "node" ? `${title} ${parseInt(version)}` : title;
   const label = name === "node" ? column : `${title} ${version}`;
   return { key, name, label, column, path };
-}
-
-/** @param {string} command @returns {string | undefined} */
-export function which(command) {
-  try {
-    return output("sh", ["-c", `command -v ${command}`]) || undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** @param {string} path @returns {string | undefined} */

@@ -5,7 +5,8 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { cleanEnv, which } from "../runtimes.js";
+import { cleanEnv } from "../runtimes.js";
+import { which } from "../which.js";
 
 /** @typedef {"server" | "client"} Side */
 

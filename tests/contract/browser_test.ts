@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import process from "node:process";
 import { assertEquals } from "@std/assert";
-import { which } from "../runtimes.js";
+import { which } from "../which.js";
 import { clause, Skip } from "./clause.ts";
 import { endedClean } from "./expect.ts";
 import { Process, scratchFolder, startFixture } from "./server_process.ts";
