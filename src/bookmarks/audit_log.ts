@@ -47,7 +47,8 @@ export class AuditLog {
   write(line: AuditLine): void {
     this.#lines.push(line);
     this.#timer ??= setTimeout(this.#flushBeside, this.flushEvery);
-    if (this.#lines.length >= BATCH) this.#flushBeside();
+    // Not at each line beyond it: what could not be saved waits for the timer.
+    if (this.#lines.length === BATCH) this.#flushBeside();
   }
 
   /** Resolves when all that was written is saved. */
@@ -79,6 +80,7 @@ export class AuditLog {
   }
 
   #flushBeside = (): void => {
+    if (this.#saving) return; // it takes these lines too
     this.flush().catch((cause) => {
       const error = cause instanceof Error ? cause.message : String(cause);
       const { length: waiting } = this.#lines;

@@ -25,6 +25,9 @@ export function readDatabaseUrl(text: string): Database | undefined {
     return place ? { kind: "postgres", url: text, place } : undefined;
   }
   if (scheme !== undefined && scheme !== "sqlite") return undefined;
+  // A URL in quotes, as `docker run --env-file` hands them on, or behind a space:
+  // as a path it would go into log lines, with its password.
+  if (scheme === undefined && /^[\s"']|:\/\//.test(text)) return undefined;
   const path = text.replace(/^sqlite:(\/\/)?/i, "");
   return path ? { kind: "sqlite", path } : undefined;
 }

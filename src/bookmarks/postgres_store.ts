@@ -13,7 +13,7 @@ type Postgres = typeof import("postgres");
 const LAST_QUERIES = 2;
 
 /** Any number will do, as long as no other program takes the same lock. */
-const MIGRATION_LOCK = 20_261_121;
+export const MIGRATION_LOCK = 20_261_121;
 
 /** Throws a StartError if the database does not answer in time. */
 export async function openPostgres(
@@ -26,14 +26,16 @@ export async function openPostgres(
     (signal) => attempt(postgres, url, signal),
     connecting,
   );
+  const { signal, place } = connecting;
   try {
-    await migrate(sql);
+    await Promise.race([migrate(sql, connecting), aborted(signal)]);
     return new PostgresStore(sql);
   } catch (error) {
     await sql.end({ timeout: 0 });
+    signal.throwIfAborted();
     const reason = error instanceof Error ? error.message : String(error);
     throw new StartError(
-      `The database at ${connecting.place} cannot be used: ${reason}`,
+      `The database at ${place} cannot be used: ${reason}`,
       { cause: error },
     );
   }
@@ -53,11 +55,8 @@ async function attempt(
     // It would print them.
     onnotice: () => {},
   });
-  const aborted = new Promise<never>((_, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason));
-  });
   try {
-    await Promise.race([sql`select 1`, aborted]);
+    await Promise.race([sql`select 1`, aborted(signal)]);
     return sql;
   } catch (error) {
     await sql.end({ timeout: 0 });
@@ -65,15 +64,26 @@ async function attempt(
   }
 }
 
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
+}
+
 /** In our own words: the server's would name the user. */
 function notConnected(error: unknown): unknown {
   const code = error instanceof Error && "code" in error && String(error.code);
   if (!code) return error;
-  // Class 28 is about who we are; no such database is 3D000.
+  // Class 28 is about who we are, class 42 about what we ask for.
   if (code.startsWith("28")) {
     return new NotConnected("it refuses this user or password", false);
   }
   if (code === "3D000") return new NotConnected("no such database", false);
+  if (code === "42704") {
+    return new NotConnected("it does not know a parameter of the URL", false);
+  }
+  if (code.startsWith("42")) return new NotConnected(code, false);
   const reasons: Record<string, string> = {
     ECONNREFUSED: "connection refused",
     ECONNRESET: "it hung up",
@@ -88,10 +98,19 @@ function notConnected(error: unknown): unknown {
   return new NotConnected(reasons[code] ?? code, true);
 }
 
-async function migrate(sql: Sql): Promise<void> {
+async function migrate(
+  sql: Sql,
+  { place, log }: Pick<Connecting, "place" | "log">,
+): Promise<void> {
   await sql.begin(async (sql) => {
     // Servers that start together must not migrate together.
-    await sql`select pg_advisory_xact_lock(${MIGRATION_LOCK})`;
+    const [lock] = await sql`
+      select pg_try_advisory_xact_lock(${MIGRATION_LOCK}) as taken`;
+    if (!lock?.taken) {
+      // For as long as that takes: to give up would help nobody.
+      log({ level: "info", message: "another server migrates", place });
+      await sql`select pg_advisory_xact_lock(${MIGRATION_LOCK})`;
+    }
     await sql`
       create table if not exists bookmark_migrations (number int primary key)`;
     const [last] = await sql`

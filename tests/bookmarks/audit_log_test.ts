@@ -94,6 +94,20 @@ describe("the audit log", () => {
     await log.close();
   });
 
+  test("tries a full batch that fails once, however many lines come", async () => {
+    const { log, saved, entries, calls, failNext, nextCall } = setup();
+    failNext(1);
+    const failed = nextCall();
+    for (let n = 1; n <= 100; n++) log.write(line(n));
+    await failed;
+    await new Promise((resolve) => setTimeout(resolve));
+    for (let n = 101; n <= 2000; n++) log.write(line(n));
+    await new Promise((resolve) => setTimeout(resolve));
+    assertEquals([calls(), entries.length], [1, 1]);
+    await log.close();
+    assertEquals(saved.flat(), ids(1, 2000));
+  });
+
   test("closes after a failure beside it with one more try", async () => {
     const { log, saved, failNext } = setup();
     failNext(1);

@@ -52,6 +52,11 @@ describe("a DATABASE_URL", () => {
       "postgres://db/marks",
       "postgres://me:ses%ame@db/marks",
       "postgres://me:sesame@db:port/marks",
+      '"postgres://me:sesame@db/marks"',
+      "'./b.db'",
+      " postgres://me:sesame@db/marks",
+      " ./b.db",
+      "me:sesame@db://marks",
     ]
   ) {
     test(`${text} is refused`, () => assert(!isDatabaseUrl(text)));

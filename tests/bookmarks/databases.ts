@@ -6,6 +6,7 @@ import process from "node:process";
 import postgres from "postgres";
 import type { Bookmark } from "../../src/bookmarks/bookmark.ts";
 import type { AuditLine } from "../../src/bookmarks/audit_log.ts";
+import { MIGRATION_LOCK } from "../../src/bookmarks/postgres_store.ts";
 import { hasSqlite } from "../../src/bookmarks/sqlite_store.ts";
 
 export interface TestDatabase {
@@ -17,6 +18,8 @@ export interface TestDatabase {
   auditLines(): Promise<Omit<AuditLine, "at">[]>;
   /** As if a version with so many migrations had been here. */
   pretendMigrations(count: number): Promise<void>;
+  /** As if another server were migrating, until it is released. */
+  lockMigrations(): Promise<{ release(): Promise<void> }>;
   drop(): Promise<void>;
 }
 
@@ -83,6 +86,7 @@ async function freshFile(): Promise<TestDatabase> {
       })),
     pretendMigrations: async (count) =>
       void await rows(`pragma user_version = ${count}`),
+    lockMigrations: () => Promise.reject(new Error("SQLite has no such lock")),
     drop: () => Promise.resolve(fs.rmSync(folder, { recursive: true })),
   };
 }
@@ -117,6 +121,16 @@ async function freshOnServer(): Promise<TestDatabase> {
       })),
     pretendMigrations: async (number) =>
       void await sql`insert into bookmark_migrations values (${number})`,
+    async lockMigrations() {
+      const session = await sql.reserve();
+      await session`select pg_advisory_lock(${MIGRATION_LOCK})`;
+      return {
+        async release() {
+          await session`select pg_advisory_unlock(${MIGRATION_LOCK})`;
+          session.release();
+        },
+      };
+    },
     async drop() {
       await sql.end({ timeout: 5 });
       await admin.unsafe(`drop database ${name} with (force)`);

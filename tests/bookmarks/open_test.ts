@@ -120,6 +120,45 @@ describe("a start that a signal interrupts ends cleanly", () => {
   });
 });
 
+describe("while another server migrates", () => {
+  const options = { ...limit, skip: noPostgres };
+
+  test(
+    "a start waits, and says so",
+    options,
+    () =>
+      withDatabase("Postgres", async (database) => {
+        const lock = await database.lockMigrations();
+        const server = await spawnApp({
+          DATABASE_URL: database.url,
+          DATABASE_CONNECT_TIMEOUT_MS: 500,
+        });
+        await server.logged("another server migrates");
+        await lock.release();
+        await server.logged("server listening");
+        server.signal("SIGTERM");
+        assertEquals((await server.exited).code, 0, server.describe());
+      }),
+  );
+
+  test(
+    "a signal ends the waiting",
+    options,
+    () =>
+      withDatabase("Postgres", async (database) => {
+        const lock = await database.lockMigrations();
+        const server = await spawnApp({ DATABASE_URL: database.url });
+        await server.logged("another server migrates");
+        server.signal("SIGTERM");
+        const exit = await server.exited;
+        assertEquals(exit.code, 0, server.describe());
+        assertEquals(server.printed("server listening"), []);
+        assertEquals(server.report().outcome, "clean");
+        await lock.release();
+      }),
+  );
+});
+
 describe("a database that cannot be used is one sentence", () => {
   test("what is no URL of ours: exit code 78", limit, async () => {
     const url = "mysql://me:sesame@127.0.0.1/bookmarks";
@@ -168,6 +207,21 @@ describe("a database that cannot be used is one sentence", () => {
         const server = await spawnApp({ DATABASE_URL: url.href });
         await endsWith(server, 1, "(it refuses this user or password)");
         assert(!server.output().includes("stranger"), "it printed the user");
+      }),
+  );
+
+  test(
+    "one that does not know what the URL asks for",
+    { ...limit, skip: noPostgres },
+    () =>
+      withDatabase("Postgres", async ({ here }) => {
+        await endsWith(
+          await spawnApp({
+            DATABASE_URL: `${here.url}?channel_binding=require`,
+          }),
+          1,
+          "does not let us in (it does not know a parameter of the URL)",
+        );
       }),
   );
 
