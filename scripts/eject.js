@@ -4,9 +4,10 @@
 //   --force   also where git could not bring everything back
 //
 // Removes the files below, itself among them; of all other files the lines that
-// end in the comment "example" and those between "example:begin" and
+// end in the comment "example:line" and those between "example:begin" and
 // "example:end"; and from the package files what only the example needs.
-// Everything is worked out before anything is written.
+// Everything is worked out before anything is written. What git ignores, a .env
+// for one, is left alone: git could not bring it back.
 
 import { execFileSync } from "node:child_process";
 import {
@@ -27,7 +28,7 @@ const removed = [
   "tests/postgres.js",
   "scripts/eject.js",
 ];
-const skipped = ["node_modules", "dist", "data", ".git"];
+const skipped = ["node_modules", "dist", "data", ".git", ".env"];
 
 const dependency = "postgres";
 const variables = ["DATABASE_URL", "DATABASE_CONNECT_TIMEOUT_MS", "PG*"];
@@ -68,16 +69,21 @@ async function main() {
 
 /** Why what is removed could not be had back, if so. */
 function whatGitLacks() {
+  const changed = git("status", "--porcelain");
+  if (changed === undefined) return "This is no work tree of git";
+  return changed ? "There are changes that are not committed" : undefined;
+}
+
+/** @param {string[]} args */
+function git(...args) {
   try {
-    const args = ["status", "--porcelain"];
-    const changed = execFileSync("git", args, {
+    return execFileSync("git", args, {
       cwd: root,
       encoding: "utf8",
       stdio: ["ignore", "pipe", "ignore"],
     });
-    return changed ? "There are changes that are not committed" : undefined;
   } catch {
-    return "This is no work tree of git";
+    return undefined;
   }
 }
 
@@ -95,7 +101,16 @@ function agrees() {
 
 /** What each file will be, if it changes. */
 function* edits() {
+  const known = git(
+    "ls-files",
+    "-z",
+    "--cached",
+    "--others",
+    "--exclude-standard",
+  )
+    ?.split("\0");
   for (const file of filesUnder("")) {
+    if (known && !known.includes(file)) continue;
     const before = readFileSync(join(root, file), "utf8");
     const text = special(file, before) ?? withoutMarked(file, before);
     if (text !== before) yield { file, text };
@@ -183,7 +198,7 @@ function without(flag, values) {
 function withoutMarked(file, text) {
   const mark = (/** @type {string} */ word) =>
     new RegExp(`(^|\\s)(//|#|<!--) ${word}( -->)?\\s*$`);
-  const [line, begin, end] = ["example", "example:begin", "example:end"]
+  const [line, begin, end] = ["example:line", "example:begin", "example:end"]
     .map(mark);
   if (!line || !begin || !end) return text;
 

@@ -5,7 +5,7 @@
  * @module
  */
 import * as v from "valibot";
-import { DATABASE_URL_EXPECTED, isDatabaseUrl } from "./bookmarks/mod.ts"; // example
+import { DATABASE_URL_EXPECTED, isDatabaseUrl } from "./bookmarks/mod.ts"; // example:line
 import {
   type ConfigResult,
   type Environment,
@@ -127,8 +127,8 @@ export const schema = v.pipe(
     adminPort: env.ADMIN_PORT,
     corsOrigins: env.CORS_ORIGINS ?? [],
     reusePort: env.REUSE_PORT,
-    databaseUrl: env.DATABASE_URL, // example
-    databaseConnectTimeout: env.DATABASE_CONNECT_TIMEOUT_MS, // example
+    databaseUrl: env.DATABASE_URL, // example:line
+    databaseConnectTimeout: env.DATABASE_CONNECT_TIMEOUT_MS, // example:line
     ...(cert && key ? { tls: { cert, key } } : {}),
   })),
 );

@@ -1,7 +1,7 @@
 import * as runtime from "#runtime";
 import { serveAdmin } from "./admin.ts";
 import { createApp } from "./app.ts";
-import { bookmarks, openBookmarks } from "./bookmarks/mod.ts"; // example
+import { bookmarks, openBookmarks } from "./bookmarks/mod.ts"; // example:line
 import { listConfig, readConfig } from "./config.ts";
 import { Console } from "./console.ts";
 import { openLog } from "./logging.ts";

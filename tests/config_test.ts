@@ -38,8 +38,8 @@ const DEFAULTS: Config = {
   adminPort: undefined,
   corsOrigins: [],
   reusePort: false,
-  databaseUrl: undefined, // example
-  databaseConnectTimeout: 30_000, // example
+  databaseUrl: undefined, // example:line
+  databaseConnectTimeout: 30_000, // example:line
 };
 
 describe("config", () => {
@@ -64,8 +64,8 @@ describe("config", () => {
         TLS_CERT: "cert.pem",
         TLS_KEY: "key.pem",
         REUSE_PORT: "true",
-        DATABASE_URL: "sqlite:some.db", // example
-        DATABASE_CONNECT_TIMEOUT_MS: "6", // example
+        DATABASE_URL: "sqlite:some.db", // example:line
+        DATABASE_CONNECT_TIMEOUT_MS: "6", // example:line
       }),
       {
         hostname: "127.0.0.1",
@@ -81,8 +81,8 @@ describe("config", () => {
         corsOrigins: ["https://a.example", "http://localhost:5173"],
         tls: { cert: "cert.pem", key: "key.pem" },
         reusePort: true,
-        databaseUrl: "sqlite:some.db", // example
-        databaseConnectTimeout: 6, // example
+        databaseUrl: "sqlite:some.db", // example:line
+        databaseConnectTimeout: 6, // example:line
       },
     );
   });

@@ -7,7 +7,7 @@
 //   any other word                  test files whose path contains it
 //
 // tests/*_test.ts run inside the runtime.
-// tests/bookmarks/*_test.ts too, and start servers besides. // example
+// tests/bookmarks/*_test.ts too, and start servers besides. // example:line
 // The drivers in tests/contract, tests/app and tests/deploy start servers as
 // processes; Node's drivers always run on the machine's own Node, and
 // LASTCALL_SERVER_NODE names the Node that their servers run on. All run with
@@ -17,7 +17,7 @@
 //   LASTCALL_LABEL        "Deno 2.9.6", "Node 24": its column of the matrix
 //   LASTCALL_MATRIX_DIR   where each of its files writes `<label> <id>.json`: a
 //                         list of { clause, title, ok, skipped, note? }
-//   TEST_DATABASE_URL     a Postgres where it may create databases // example
+//   TEST_DATABASE_URL     a Postgres where it may create databases // example:line
 
 import { spawn } from "node:child_process";
 import {
@@ -34,7 +34,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { startPostgres } from "./postgres.js"; // example
+import { startPostgres } from "./postgres.js"; // example:line
 import { matrixOf, renderMatrix, replaceMatrix } from "./matrix.js";
 import { cleanEnv, findRuntime, HERE, RUNTIMES } from "./runtimes.js";
 
@@ -52,7 +52,7 @@ const KINDS = {
   soak: { folder: "tests/soak", lanes: 1, minutes: 60 },
   app: { folder: "tests/app", lanes: 2, minutes: 5 },
   deploy: { folder: "tests/deploy", lanes: 2, minutes: 5 },
-  bookmarks: { folder: "tests/bookmarks", lanes: 2, minutes: 5 }, // example
+  bookmarks: { folder: "tests/bookmarks", lanes: 2, minutes: 5 }, // example:line
 };
 
 /** @typedef {keyof typeof KINDS} Kind */
@@ -136,7 +136,7 @@ async function main() {
     ));
     outcomes.push(...await inLanes(KINDS[kind].lanes, jobs));
   }
-  await database?.stop(); // example
+  await database?.stop(); // example:line
 
   for (const outcome of outcomes) {
     passed += outcome.passed;
