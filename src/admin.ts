@@ -1,8 +1,9 @@
 import { Hono } from "hono";
 import { compress } from "hono/compress";
+import { methodNotAllowed } from "hono/method-not-allowed";
 import type { Config } from "./config.ts";
 import type { Gauge, Metrics } from "./metrics.ts";
-import { answerError, answerNotFound } from "./problem.ts";
+import { answerError, answerMethod, answerNotFound } from "./problem.ts";
 import {
   type Checks,
   health,
@@ -27,6 +28,7 @@ export function createAdmin(
   const app = new Hono();
   app.onError(answerError);
   app.notFound(answerNotFound);
+  app.use(methodNotAllowed({ app, onMethodNotAllowed: answerMethod }));
   app.route("/", health(shutdown, { checks, detail: true }));
 
   app.get("/metrics", compress(), (c) => {

@@ -55,9 +55,14 @@ export function answerNotFound(c: Context): Response {
 /** For Hono's `methodNotAllowed`. */
 export function answerMethod(c: Context, methods: string[]): Response {
   const headers = { Allow: [...methods, "OPTIONS"].join(", ") };
-  return c.req.method === "OPTIONS"
-    ? c.body(null, 204, headers)
-    : answer(c, 405, `This path answers ${headers.Allow}.`, { headers });
+  if (c.req.method !== "OPTIONS") {
+    return answer(c, 405, `This path answers ${headers.Allow}.`, { headers });
+  }
+  const empty = c.body(null, 204, headers);
+  // Hono keeps the headers of the 404 that this takes the place of.
+  empty.headers.delete("Content-Type");
+  empty.headers.delete("Cache-Control");
+  return empty;
 }
 
 function answer(

@@ -2,6 +2,7 @@ import { getLogger, withContext } from "@logtape/logtape";
 import type { Context, MiddlewareHandler } from "hono";
 import type { RequestIdVariables } from "hono/request-id";
 import { matchedRoutes } from "hono/route";
+import { watchBodyLength } from "./body_length.ts";
 import { answerError } from "./problem.ts";
 
 /** One request and its answer, as far as the app knows. */
@@ -13,7 +14,7 @@ export interface Answered {
   status: number;
   /** Until the answer was ready; a stream goes on after that. */
   ms: number;
-  /** Of the body, where the answer says it. */
+  /** Of the body, where that was at hand; nobody knows how long a stream gets. */
   bytes: number | undefined;
 }
 
@@ -28,6 +29,7 @@ export function observeRequests(
   return (c, next) =>
     withContext({ requestId: c.get("requestId") }, async () => {
       const began = performance.now();
+      const bodyLength = watchBodyLength(c);
       try {
         await next();
       } catch (cause) {
@@ -35,16 +37,16 @@ export function observeRequests(
         c.res = answerError(new Error(String(cause), { cause }), c);
       }
       const { method, path } = c.req;
+      const bytes = bodyLength();
       // Nobody will read it, and what goes on streaming it must learn that.
       if (method === "HEAD") c.res.body?.cancel().catch(() => {});
-      const length = c.res.headers.get("Content-Length");
       const request: Answered = {
         method,
         route: routeOf(c),
         path,
         status: c.res.status,
         ms: Math.round((performance.now() - began) * 100) / 100,
-        bytes: length === null ? undefined : Number(length),
+        bytes: method === "HEAD" ? 0 : bytes,
       };
       for (const observer of observers) observer(request);
     });

@@ -1,8 +1,11 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { getLogger } from "@logtape/logtape";
+import type { Context } from "hono";
 import { bearerAuth } from "hono/bearer-auth";
+import { compress } from "hono/compress";
 import { HTTPException } from "hono/http-exception";
-import { streamSSE } from "hono/streaming";
+import { prettyJSON } from "hono/pretty-json";
+import { stream, streamSSE } from "hono/streaming";
 import { describe, test } from "node:test";
 import { Problem } from "../src/problem.ts";
 import { setup } from "./app_setup.ts";
@@ -93,10 +96,7 @@ describe("the request id", () => {
 describe("the access line", () => {
   test("has method, route, path, status, duration and bytes", async () => {
     const { app, logged } = setup();
-    app.get(
-      "/orders/:id{[0-9]+}",
-      (c) => c.text("12345", 201, { "Content-Length": "5" }),
-    );
+    app.get("/orders/:id{[0-9]+}", (c) => c.text("12345", 201));
     await app.request("/orders/42?token=secret");
     const [{ time, ms, ...line }] = logged() as [Record<string, unknown>];
     assert(!Number.isNaN(Date.parse(String(time))));
@@ -115,7 +115,7 @@ describe("the access line", () => {
     });
   });
 
-  test("has no route where none matched, and no bytes where unsaid", async () => {
+  test("has no route where none matched", async () => {
     const { app, logged } = setup();
     await app.request("/nowhere");
     await app.request("/");
@@ -123,7 +123,59 @@ describe("the access line", () => {
       logged().map(({ route, path, status }) => [route, path, status]),
       [[undefined, "/nowhere", 404], ["/", "/", 200]],
     );
-    assert(!("bytes" in logged()[1]!));
+  });
+
+  const answers: [string, (c: Context) => Response | Promise<Response>][] = [
+    ["text beyond ASCII", (c) => c.text("h\u00e9\ud83d\ude00")],
+    ["JSON", (c) => c.json({ a: "\u00e9" }, 201, { "X-Some": "header" })],
+    ["JSON as its problem has it", (c) => c.json({ a: 1 }, { status: 400 })],
+    ["HTML", (c) => c.html("<p>\u00e9</p>")],
+    ["bytes", (c) => c.body(new Uint8Array(7))],
+    ["a buffer", (c) => c.body(new ArrayBuffer(9), 203)],
+    ["nothing", (c) => c.body(null, 204)],
+    ["a redirection", (c) => c.redirect("/elsewhere")],
+    ["a problem", () => {
+      throw new Problem(409, "It is taken.");
+    }],
+  ];
+  for (const [what, handler] of answers) {
+    test(`has the bytes of ${what}`, async () => {
+      const { app, logged } = setup();
+      app.get("/answer", handler);
+      const response = await app.request("/answer");
+      const { byteLength } = await response.arrayBuffer();
+      assertEquals(logged("access")[0]?.bytes, byteLength);
+    });
+  }
+
+  test("has no bytes where nobody knows them", async () => {
+    const { app, logged } = setup();
+    const long = "long ".repeat(1000);
+    app.get(
+      "/stream",
+      (c) => stream(c, async (to) => void await to.write("x")),
+    );
+    app.get("/compressed", compress(), (c) => c.text(long));
+    app.get("/pretty", prettyJSON(), (c) => c.json({ a: 1 }));
+    app.get("/jsx", (c) => c.html(Promise.resolve("<p></p>")));
+    app.get("/own", () => new Response("mine"));
+    const headers = { "Accept-Encoding": "gzip" };
+    for (
+      const path of ["stream", "compressed", "pretty?pretty", "jsx", "own"]
+    ) {
+      await (await app.request(`/${path}`, { headers })).arrayBuffer();
+    }
+    assertEquals(
+      logged("access").map(({ path, status, bytes }) => [path, status, bytes]),
+      ["stream", "compressed", "pretty", "jsx", "own"]
+        .map((path) => [`/${path}`, 200, undefined]),
+    );
+  });
+
+  test("has no bytes where a HEAD got none", async () => {
+    const { app, logged } = setup();
+    await app.request("/", { method: "HEAD" });
+    assertEquals(logged("access")[0]?.bytes, 0);
   });
 
   test("is not written for /livez and /readyz", async () => {
@@ -279,6 +331,7 @@ describe("methods", () => {
     const response = await app.request("/slow", { method: "OPTIONS" });
     assertEquals([response.status, await response.text()], [204, ""]);
     assertEquals(response.headers.get("Allow"), "GET, HEAD, OPTIONS");
+    assertEquals(response.headers.get("Content-Type"), null);
     const nowhere = await app.request("/nowhere", { method: "OPTIONS" });
     assertEquals(nowhere.status, 404);
   });

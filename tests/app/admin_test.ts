@@ -50,6 +50,13 @@ test("the admin server tells how the drain of the app goes", async () => {
   assertEquals(healthy, 200);
   assertEquals(JSON.parse(checked).status, "serving");
 
+  const poster = await RawClient.connect(admin);
+  await poster.send("POST", "/metrics");
+  const refused = await poster.response();
+  assertEquals(refused.status, 405);
+  assertEquals(refused.headers.get("allow"), "GET, HEAD, OPTIONS");
+  poster.leave();
+
   const client = await RawClient.connect(port);
   await client.send("GET", "/slow?ms=700");
   // Answered after the slow one was read.
