@@ -30,6 +30,7 @@ export {
   isTerminal,
   onSignal,
   onUncaught,
+  setExitCode,
 } from "./node_process.ts";
 
 export const name = "bun";
@@ -218,8 +219,10 @@ class BunListener implements Listener {
     // A knock's answer is read a turn after it was accepted. What came in that
     // turn is taken in the second of these; the first ends before it reads.
     for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate);
+    const wasCut = this.#isDone;
     const stop = this.#server.stop().then(() => this.#isDone = true);
-    stopped();
+    // The report is out by then, and is the last line.
+    if (!wasCut) stopped();
     void closeSockets();
     const halfHeads = setTimeout(() => this.#cutLeftovers(), HALF_HEAD_GRACE);
     await stop;
@@ -262,6 +265,7 @@ class BunListener implements Listener {
   }
 
   async cut(): Promise<void> {
+    this.#isDone = true;
     clearInterval(this.#ticking);
     await this.#server.stop(true);
   }
@@ -279,16 +283,19 @@ function watched(
   return {
     ...websocket,
     open(peer) {
-      const closed = opened({
+      const known: { closed(): void; close?(): void } = { closed() {} };
+      open.set(peer, known);
+      websocket.open(peer);
+      // Last, for it may close it on the spot.
+      known.closed = opened({
         close(code, reason) {
           const close = () => peer.close(code, reason);
-          if (peer.getBufferedAmount() > 0) open.get(peer)!.close = close;
+          if (peer.getBufferedAmount() > 0) known.close = close;
           else close();
         },
         cut: () => peer.terminate(),
       });
-      open.set(peer, { closed });
-      websocket.open(peer);
+      if (!open.has(peer)) known.closed();
     },
     drain(peer) {
       if (peer.getBufferedAmount() === 0) open.get(peer)?.close?.();

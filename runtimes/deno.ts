@@ -206,12 +206,16 @@ function openListener(
    * the throughput.
    */
   function heedLeaving(exchange: Exchange): void {
-    exchange.request.signal.addEventListener("abort", () => {
+    const left = () => {
       if (exchange.answer === undefined) return;
       exchange.answer(new Response(null, { status: 499 }));
       exchange.answer = undefined;
       leave(exchange, false);
-    });
+    };
+    const { signal } = exchange.request;
+    // Where the app has read it before us, it may have told already.
+    if (signal.aborted) left();
+    else signal.addEventListener("abort", left);
   }
 
   function upgraded(request: Request): void {
@@ -230,7 +234,7 @@ function openListener(
     retiring = true;
     serving = handleLast;
     const cut = new Promise<void>((resolve) => onCut = resolve);
-    for (const exchange of open) {
+    for (const exchange of [...open]) {
       if (exchange.answer) heedLeaving(exchange);
     }
     await Promise.race([cut, beforeStop(closing)]);
@@ -264,6 +268,7 @@ function openListener(
   /** Rights to connect may be missing, and a busy runtime may not answer. */
   function knock(): Promise<void> {
     const { port } = server.addr as Deno.NetAddr;
+    if (!mayKnock(port)) return delay(1);
     const connecting = unix === undefined
       ? Deno.connect({ hostname: reachable(hostname), port })
       : Deno.connect({ transport: "unix", path: unix });
@@ -276,6 +281,16 @@ function openListener(
       }
     });
     return Promise.race([answered.catch(() => delay(1)), delay(KNOCK_LIMIT)]);
+  }
+
+  /** In a terminal, to try without the right would ask a person, and wait. */
+  function mayKnock(port: number): boolean {
+    const needed: Deno.PermissionDescriptor[] = unix === undefined
+      ? [{ name: "net", host: `${reachable(hostname)}:${port}` }]
+      : [{ name: "read", path: unix }, { name: "write", path: unix }];
+    return needed.every((right) =>
+      Deno.permissions.querySync(right).state === "granted"
+    );
   }
 
   /**
@@ -393,6 +408,10 @@ export function onUncaught(listener: (error: unknown) => void): () => void {
     removeEventListener("error", onError);
     removeEventListener("unhandledrejection", onRejection);
   };
+}
+
+export function setExitCode(code: number): void {
+  Deno.exitCode = code;
 }
 
 /** Deno writes at once: nothing is left to wait for. */

@@ -27,6 +27,8 @@ export async function lastMoments<Exchange>(
 }
 
 export function sayClose(response: Response): Response {
+  // A WebSocket's: its Connection header says Upgrade, and must.
+  if (response.status === 101) return response;
   try {
     response.headers.set("Connection", "close");
     return response;

@@ -28,6 +28,7 @@ export {
   isTerminal,
   onSignal,
   onUncaught,
+  setExitCode,
 } from "./node_process.ts";
 
 export const name = "node";
@@ -49,7 +50,8 @@ export async function listen(
   const connections = new Connections(limits, tls && await readTls(tls));
   const { server } = connections;
   const websockets = new WebSocketServer({ noServer: true });
-  websockets.on("connection", (socket: WebSocket) => {
+  websockets.on("connection", (socket: WebSocket, { socket: connection }) => {
+    connections.opened(connection);
     const closed = opened({
       close: (code, reason) => socket.close(code, reason),
       cut: () => socket.terminate(),

@@ -58,7 +58,8 @@ export class Connections {
   readonly #handshaking = new Map<string, Socket>();
   readonly #limits: Limits;
   readonly #all = new Set<Connection>();
-  readonly #upgraded = new Set<Socket>();
+  /** Each with its request, until that has become a WebSocket. */
+  readonly #upgraded = new Map<Socket, InFlight | undefined>();
   /** One for all: a closure for each was a tenth of an idle connection. */
   readonly #gone: (this: Socket) => void;
   #accepted = 0;
@@ -140,7 +141,8 @@ export class Connections {
     // From here on it is a WebSocket's, which says itself when it is done.
     server.on("upgrade", (request, socket: Socket, head) => {
       this.#all.delete((socket as Tracked)[kConnection]);
-      this.#upgraded.add(socket);
+      const { method = "", url = "" } = request;
+      this.#upgraded.set(socket, { method, url, since: Date.now() });
       socket.on("close", () => this.#upgraded.delete(socket));
       // @hono/node-server answers a refused upgrade only where its listener is
       // the only one; so it listens there.
@@ -164,7 +166,13 @@ export class Connections {
     };
   }
 
+  /** The app has made a WebSocket of it. */
+  opened(socket: Socket): void {
+    if (this.#upgraded.has(socket)) this.#upgraded.set(socket, undefined);
+  }
+
   inFlight(): InFlight[] {
+    const upgrading = [...this.#upgraded.values()].filter((one) => !!one);
     const http1 = [...this.#all].flatMap(({ response, earlier, requestAt }) =>
       [...earlier, ...response ? [response] : []].map(({ req }) => ({
         method: req.method ?? "",
@@ -172,7 +180,7 @@ export class Connections {
         since: requestAt,
       }))
     );
-    return [...http1, ...this.#sessions?.inFlight() ?? []];
+    return [...http1, ...upgrading, ...this.#sessions?.inFlight() ?? []];
   }
 
   countAnswers(): void {
@@ -230,7 +238,7 @@ export class Connections {
     this.#sessions?.cut();
     for (const { socket } of this.#all) socket.destroy();
     for (const socket of this.#handshaking.values()) socket.destroy();
-    for (const socket of this.#upgraded) socket.destroy();
+    for (const socket of this.#upgraded.keys()) socket.destroy();
     this.#timers.forEach(clearTimeout);
     return Promise.resolve();
   }

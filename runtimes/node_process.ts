@@ -47,18 +47,24 @@ export function onSignal(signal: string, listener: () => void): () => void {
   return () => process.off(signal, listener);
 }
 
+const ignore = () => {};
+
 export function onUncaught(listener: (error: unknown) => void): () => void {
   process.on("uncaughtException", listener);
   process.on("unhandledRejection", listener);
   // A reader of our output that has gone away is no reason to end; and told as
   // an error, it would be one more line that nobody reads, and so on for ever.
   for (const stream of [process.stdout, process.stderr]) {
-    stream.on("error", () => {});
+    stream.off("error", ignore).on("error", ignore);
   }
   return () => {
     process.off("uncaughtException", listener);
     process.off("unhandledRejection", listener);
   };
+}
+
+export function setExitCode(code: number): void {
+  process.exitCode = code;
 }
 
 /**

@@ -46,6 +46,8 @@ export interface Runtime {
   onUncaught(listener: (error: unknown) => void): () => void;
   /** Every request may listen to this signal: many listeners are no leak. */
   expectManyListeners(signal: AbortSignal): void;
+  /** What the process ends with if it ends by itself. */
+  setExitCode(code: number): void;
   /** Ends the process once what was written to stdout and stderr is out. */
   exit(code: number): Promise<never>;
 }

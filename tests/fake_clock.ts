@@ -15,6 +15,10 @@ export class FakeClock implements Clock {
     return () => this.#timers.delete(timer);
   }
 
+  later(ms: number, then: () => void): void {
+    this.after(ms, then);
+  }
+
   /** How many timers are waiting. */
   get waiting(): number {
     return this.#timers.size;

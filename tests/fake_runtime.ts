@@ -2,6 +2,7 @@ import {
   type Closing,
   type FetchHandler,
   type InFlight,
+  type Limits,
   type Listener,
   ListenError,
   type ListenFailure,
@@ -17,6 +18,10 @@ export class FakeRuntime implements Runtime {
   readonly signals = new Map<string, Set<() => void>>();
   readonly uncaught = new Set<(error: unknown) => void>();
   readonly listeners: FakeListener[] = [];
+  exitCode: number | undefined;
+  /** What the last `listen` was given. */
+  fetch: FetchHandler | undefined;
+  limits: Limits | undefined;
   /** What the next `listen` rejects with. */
   failure: ListenFailure | undefined;
   /** What `listen` waits for. */
@@ -32,8 +37,13 @@ export class FakeRuntime implements Runtime {
 
   eventLoopDelay(): undefined {}
 
-  async listen(_: FetchHandler, options: ListenOptions): Promise<Listener> {
+  async listen(
+    fetch: FetchHandler,
+    options: ListenOptions,
+  ): Promise<Listener> {
     await this.ready;
+    this.fetch = fetch;
+    this.limits = options.limits;
     if (this.failure) throw new ListenError(this.failure, new Error("E-CODE"));
     const listener = new FakeListener(options);
     this.listeners.push(listener);
@@ -52,6 +62,10 @@ export class FakeRuntime implements Runtime {
   }
 
   expectManyListeners(): void {}
+
+  setExitCode(code: number): void {
+    this.exitCode = code;
+  }
 
   exit(): Promise<never> {
     throw new Error("the engine never exits the process");

@@ -103,6 +103,31 @@ describe("serve", () => {
     assertEquals(runtime.listeners.map(({ closed }) => closed), [true, true]);
   });
 
+  test("takes an app that is an instance of a class", async () => {
+    class Greeter {
+      #greeting = "hello";
+      fetch() {
+        return new Response(this.#greeting);
+      }
+    }
+    const { runtime, shutdown } = setup();
+    await serve(runtime, new Greeter(), { shutdown });
+    const response = await runtime.fetch!(new Request("http://h/"));
+    assertEquals(await response.text(), "hello");
+  });
+
+  test("for ever is as long as a timer can count", async () => {
+    const { runtime, shutdown } = setup();
+    const limits = { idleTimeout: Infinity, writeTimeout: 5 };
+    await serve(runtime, app, { shutdown, limits });
+    const { idleTimeout, writeTimeout, connections } = runtime.limits!;
+    assertEquals([idleTimeout, writeTimeout, connections], [
+      2 ** 31 - 1,
+      5,
+      Infinity,
+    ]);
+  });
+
   test("blames a stuck request by method, path and age, no query", async () => {
     const { clock, runtime, shutdown } = setup({ drainTimeout: 1000 });
     await serve(runtime, app, { shutdown });
@@ -158,7 +183,7 @@ describe("signals", () => {
 
   test("repeated within half a second are one signal", async () => {
     const { clock, runtime, shutdown } = setup();
-    watchProcess(runtime, shutdown, ["SIGINT"], clock);
+    watchProcess(runtime, shutdown, ["SIGINT"]);
     await serve(runtime, app, { shutdown });
     runtime.listeners[0]!.requests = [
       { method: "GET", url: "/", since: Date.now() },
@@ -177,11 +202,17 @@ describe("signals", () => {
     assertEquals(report.exitCode, 1);
   });
 
-  test("are not listened to any more after the end", async () => {
-    const { runtime, shutdown } = setup();
+  test("are heard for a while after the end, and then no more", async () => {
+    const { clock, runtime, shutdown } = setup();
     await serve(runtime, app, { shutdown });
-    await shutdown.begin();
+    runtime.raise("SIGINT");
+    assertEquals((await shutdown.finished).outcome, "clean");
     await settle();
+    assertEquals(runtime.uncaught.size, 0);
+    assertEquals(runtime.heard, 3);
+    runtime.raise("SIGINT");
+    assertEquals((await shutdown.finished).outcome, "clean");
+    await clock.advance(500);
     assertEquals(runtime.heard, 0);
   });
 });
@@ -198,10 +229,36 @@ describe("an uncaught error", () => {
     const logged = entries.find((e) => e.message === "uncaught error");
     assertEquals(logged?.error, "nobody caught me");
     assertEquals(logged?.stack, error.stack);
+    assertEquals(runtime.exitCode, 1);
+  });
+
+  test("that says why the start failed does so in a sentence", async () => {
+    const { runtime, entries, shutdown } = setup();
+    watchProcess(runtime, shutdown);
+    const error = new StartError("Port 3000 is in use.");
+    runtime.uncaught.forEach((listener) => listener(error));
+    assertEquals((await shutdown.finished).exitCode, 1);
+    const logged = entries.find((e) => e.message === "uncaught error");
+    assertEquals(logged?.error, error.message);
+    assertEquals(logged?.stack, undefined);
   });
 });
 
 describe("run", () => {
+  test("takes the signals that begin the shutdown", async () => {
+    const { runtime, shutdown } = setup();
+    const finished = run(
+      runtime,
+      shutdown,
+      () => serve(runtime, app, { shutdown }).then(() => {}),
+      { signals: ["SIGQUIT"] },
+    );
+    await settle();
+    assertEquals([...runtime.signals.keys()], ["SIGQUIT"]);
+    runtime.raise("SIGQUIT");
+    assertEquals((await finished).reason, "SIGQUIT");
+  });
+
   test("listens for signals before the start", async () => {
     const { runtime, shutdown } = setup();
     let heard = 0;

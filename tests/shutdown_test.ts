@@ -3,8 +3,10 @@ import {
   assertEquals,
   assertMatch,
   assertStrictEquals,
+  assertThrows,
 } from "@std/assert";
 import { describe, test } from "node:test";
+import { systemClock } from "../src/server/clock.ts";
 import type { LogEntry } from "../src/server/log.ts";
 import {
   ShutdownController,
@@ -30,6 +32,34 @@ function serving(options: ShutdownOptions = {}) {
 }
 
 const never = () => new Promise<never>(() => {});
+
+describe("the options", () => {
+  test("are times, and a batch of one or more", () => {
+    const wrong = { drainTimeout: -1, idleGrace: NaN, socketBatch: 0 };
+    assertThrows(
+      () => new ShutdownController(wrong),
+      RangeError,
+      "drainTimeout is -1, idleGrace is NaN, socketBatch is 0; expected",
+    );
+  });
+
+  test("may be for ever", async () => {
+    const { clock, shutdown, server } = serving({ drainTimeout: Infinity });
+    shutdown.begin();
+    await clock.advance(1e9);
+    assertEquals(shutdown.phase, "closing");
+    server.drained();
+    assertEquals((await shutdown.finished).outcome, "clean");
+  });
+
+  test("for ever is no millisecond to the system's clock", async () => {
+    let struck = false;
+    const cancel = systemClock.after(Infinity, () => struck = true);
+    await new Promise<void>((resolve) => systemClock.after(20, resolve));
+    cancel();
+    assert(!struck);
+  });
+});
 
 describe("the phases", () => {
   test("go from starting to closed, each with its duration", async () => {
@@ -419,6 +449,53 @@ describe("hooks", () => {
     await shutdown.finished;
     assertEquals(called, ["c", "b", "a"]);
     assertEquals(clock.waiting, 0);
+  });
+
+  test("come before work that goes on and on, once a deadline has struck", async () => {
+    const { clock, shutdown } = setup({ cleanupTimeout: 2000 });
+    let closed = false;
+    const retry = (): Promise<void> =>
+      new Promise((resolve) =>
+        clock.after(100, () => {
+          shutdown.waitUntil(retry(), "retry");
+          resolve();
+        })
+      );
+    shutdown.onClose("database", async () => {
+      await new Promise<void>((resolve) => clock.after(500, resolve));
+      closed = true;
+    });
+    shutdown.waitUntil(retry(), "retry");
+    shutdown.begin();
+    await clock.advance(3100);
+    const report = await shutdown.finished;
+    assert(closed);
+    assertEquals(report.outcome, "timeout");
+    assertEquals(report.hooks, [{ name: "database", ms: 500 }]);
+  });
+
+  test("that throw what has no words are failures too", async () => {
+    const { shutdown } = setup();
+    shutdown.onClose("odd", () => {
+      throw Object.create(null);
+    });
+    const { exitCode, errors } = await shutdown.begin();
+    assertEquals(exitCode, 1);
+    assertMatch(errors[0]!.message, /no error was thrown/);
+  });
+
+  test("registered as the last of them ends run, at the latest at once", async () => {
+    for (let turns = 0; turns < 20; turns++) {
+      const { shutdown } = setup();
+      let ran = false;
+      shutdown.onClose("first", () => {});
+      shutdown.begin();
+      for (let turn = 0; turn < turns; turn++) await null;
+      shutdown.onClose("late", () => void (ran = true));
+      await shutdown.finished;
+      await settle();
+      assert(ran, `not after ${turns} turns`);
+    }
   });
 
   test("registered while draining run, newest first", async () => {

@@ -1,15 +1,24 @@
+/** The timers of every runtime fire at once when asked to wait for longer. */
+export const LONGEST_WAIT = 2 ** 31 - 1;
+
 /** Time as a parameter, so that tests of deadlines wait for nothing. */
 export interface Clock {
   /** Milliseconds that only ever grow. */
   now(): number;
   /** Runs `then` after `ms`; the returned function takes that back. */
   after(ms: number, then: () => void): () => void;
+  /** Runs `then` after `ms`, if the process is still there: it holds none. */
+  later(ms: number, then: () => void): void;
 }
 
 export const systemClock: Clock = {
   now: () => performance.now(),
   after(ms, then) {
-    const timer = setTimeout(then, ms);
+    const timer = setTimeout(then, Math.min(ms, LONGEST_WAIT));
     return () => clearTimeout(timer);
+  },
+  later(ms, then) {
+    // All three runtimes have it; the types of the web know of none.
+    (setTimeout(then, ms) as unknown as { unref(): void }).unref();
   },
 };

@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
+import { LONGEST_WAIT } from "./clock.ts";
 
 export interface EventStreamOptions {
   /**
@@ -30,7 +31,10 @@ export function eventStream(
     stream.onAbort(end);
     leaving.addEventListener("abort", end);
     if (leaving.aborted) end();
-    const beating = setInterval(() => void stream.write(":\n\n"), heartbeat);
+    const beating = setInterval(
+      () => void stream.write(":\n\n"),
+      Math.min(heartbeat, LONGEST_WAIT),
+    );
     try {
       await Promise.race([send(stream, over.signal), ended]);
     } catch (error) {

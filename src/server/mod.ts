@@ -2,7 +2,7 @@
 
 import * as runtime from "#runtime";
 import type { FetchHandler } from "../../runtimes/runtime.ts";
-import { run as runOn } from "./run.ts";
+import { run as runOn, type RunOptions } from "./run.ts";
 import { serve as serveOn, type ServeOptions, type Server } from "./serve.ts";
 import type { ShutdownController, ShutdownReport } from "./shutdown.ts";
 
@@ -26,6 +26,7 @@ export {
   type ShutdownReport,
   type WorkRecord,
 } from "./shutdown.ts";
+export type { RunOptions } from "./run.ts";
 export { StartError } from "./start_error.ts";
 
 /**
@@ -47,6 +48,7 @@ export function serve(
 export function run(
   shutdown: ShutdownController,
   start: () => Promise<void>,
+  options: RunOptions = {},
 ): Promise<ShutdownReport> {
-  return runOn(runtime, shutdown, start);
+  return runOn(runtime, shutdown, start, options);
 }

@@ -1,5 +1,4 @@
 import type { Runtime } from "../../runtimes/runtime.ts";
-import { type Clock, systemClock } from "./clock.ts";
 import { type ShutdownController, toError } from "./shutdown.ts";
 import { StartError } from "./start_error.ts";
 
@@ -21,14 +20,15 @@ export function watchProcess(
   shutdown: ShutdownController,
   // SIGBREAK is Windows's Ctrl-Break; a platform that lacks one is no error.
   signals: string[] = ["SIGINT", "SIGTERM", "SIGBREAK"],
-  clock: Clock = systemClock,
 ): void {
-  // One that heeds no signal is begun by another, which watches already.
-  if (watched.has(shutdown) || signals.length === 0) return;
-  watched.add(shutdown);
+  if (watched.has(shutdown)) return;
   refuseOldRuntime(runtime);
   runtime.expectManyListeners(shutdown.signal);
+  // One that heeds no signal is begun by another, which watches already.
+  if (signals.length === 0) return;
+  watched.add(shutdown);
 
+  const { clock } = shutdown;
   let firstAt: number | undefined;
   const onSignal = (signal: string) => {
     const now = clock.now();
@@ -38,17 +38,27 @@ export function watchProcess(
   };
   const onUncaught = (cause: unknown) => {
     const { message: error, stack } = toError(cause);
-    shutdown.log({ level: "error", message: "uncaught error", error, stack });
+    shutdown.log({
+      level: "error",
+      message: "uncaught error",
+      error,
+      // A start that fails says in its one sentence all that there is to say.
+      ...(cause instanceof StartError ? {} : { stack }),
+    });
     shutdown.fail(cause, "an uncaught error");
   };
 
-  const stops = [
-    ...signals.map((signal) =>
-      runtime.onSignal(signal, () => onSignal(signal))
-    ),
-    runtime.onUncaught(onUncaught),
-  ];
-  shutdown.finished.then(() => stops.forEach((stop) => stop()));
+  const deaf = signals.map((signal) =>
+    runtime.onSignal(signal, () => onSignal(signal))
+  );
+  const calm = runtime.onUncaught(onUncaught);
+  shutdown.finished.then(({ exitCode }) => {
+    calm();
+    if (exitCode !== 0) runtime.setExitCode(exitCode);
+    // A quiet server has closed before the second half of a Ctrl-C comes, which
+    // would kill it on its way out (Node: 5 of 6 times at 5 ms).
+    clock.later(SAME_SIGNAL_WITHIN, () => deaf.forEach((stop) => stop()));
+  });
 }
 
 function refuseOldRuntime({ name, version, oldest }: Runtime): void {

@@ -7,6 +7,11 @@ import {
 } from "./shutdown.ts";
 import { StartError } from "./start_error.ts";
 
+export interface RunOptions {
+  /** Which signals begin the shutdown. Default SIGINT, SIGTERM, SIGBREAK. */
+  signals?: string[];
+}
+
 /**
  * Runs `start` under the controller: signals and uncaught errors count before
  * it, what it opened is closed when it fails, and a signal interrupts it.
@@ -16,9 +21,10 @@ export function run(
   runtime: Runtime,
   shutdown: ShutdownController,
   start: () => Promise<void>,
+  { signals }: RunOptions = {},
 ): Promise<ShutdownReport> {
   const started = (async () => {
-    watchProcess(runtime, shutdown);
+    watchProcess(runtime, shutdown, signals);
     await start();
   })();
   // Awaited like any other work, so that what a start still opens while the

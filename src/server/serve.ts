@@ -7,6 +7,7 @@ import type {
   Runtime,
   Tls,
 } from "../../runtimes/runtime.ts";
+import { LONGEST_WAIT } from "./clock.ts";
 import { watchProcess } from "./process.ts";
 import { type CutRequest, ShutdownController } from "./shutdown.ts";
 import { Sockets } from "./sockets.ts";
@@ -29,7 +30,8 @@ export interface ServeOptions {
   shutdown?: ShutdownController;
   /**
    * Which signals begin the shutdown. Default SIGINT, SIGTERM, SIGBREAK. With
-   * none, uncaught errors do not either: somebody else begins it.
+   * none, uncaught errors do not either: somebody else begins it. Under `run`,
+   * which listens before there is a server, these have been chosen there.
    */
   signals?: string[];
 }
@@ -72,13 +74,14 @@ export async function serve(
     unix: options.unix,
     tls: options.tls,
     reusePort: options.reusePort ?? false,
-    limits: { ...defaultLimits, ...options.limits },
+    limits: timed({ ...defaultLimits, ...options.limits }),
   };
   const sockets = new Sockets(shutdown.clock, shutdown.socketBatch);
   let listener: Listener;
   try {
     listener = await runtime.listen(
-      app.fetch,
+      // Bound: an app may be an instance of a class.
+      app.fetch.bind(app),
       wanted,
       (socket) => sockets.opened(socket),
     );
@@ -114,6 +117,15 @@ export async function serve(
   const message = "server listening";
   shutdown.log({ level: "info", message, url, runtime: name });
   return { url, hostname, port, runtime: name, shutdown };
+}
+
+/** For ever, as far as a timer can count. */
+function timed(limits: Limits): Limits {
+  const { headTimeout, requestTimeout, idleTimeout, writeTimeout } = limits;
+  const times = { headTimeout, requestTimeout, idleTimeout, writeTimeout };
+  const longest = Object.entries(times)
+    .map(([name, ms]) => [name, Math.min(ms, LONGEST_WAIT)]);
+  return { ...limits, ...Object.fromEntries(longest) };
 }
 
 function refuseIfClosing(shutdown: ShutdownController): void {

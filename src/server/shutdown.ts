@@ -123,6 +123,7 @@ export class ShutdownController {
       socketBatch: options.socketBatch ?? 1_000,
       log: guarded(options.log ?? jsonLog),
     };
+    refuseNoTime(this.#options);
     this.#clock = clock;
     this.#enteredAt = clock.now();
     this.finished = this.#finish.promise;
@@ -273,7 +274,6 @@ export class ShutdownController {
     this.#enter("cleanup");
     await this.#cleanup();
 
-    this.#enter("closed");
     const report = this.#judge();
     this.log({
       level: report.exitCode === 0 ? "info" : "error",
@@ -327,10 +327,12 @@ export class ShutdownController {
     this.#stopJobs.abort(this.signal.reason);
     // A hook may hand in more work, and work may register a hook.
     while (this.#work.size > 0 || this.#hooks.length > 0) {
-      if (this.#work.size > 0) {
+      // In the last chance hooks go first: work that hands in work could take
+      // all of it, and the hook that closes the database comes last.
+      const late = struckAt !== undefined && this.#hooks.length > 0;
+      if (this.#work.size > 0 && !late) {
         const all = Promise.all([...this.#work].map((work) => work.settled));
-        // After a force, work may take half of the last chance: the hook that
-        // closes the database must not be left without any.
+        // After a force, work may take half of the last chance, for that reason.
         if (await inTime(all, 0.5)) continue;
         for (const work of this.#work) {
           work.record.ms = Math.round(this.#clock.now() - work.began);
@@ -350,6 +352,8 @@ export class ShutdownController {
         record.ms = Math.round(this.#clock.now() - hookBegan);
       }
     }
+    // Here, and not a turn later: a hook registered in that turn would be lost.
+    this.#enter("closed");
   }
 
   #track(
@@ -425,6 +429,18 @@ export class ShutdownController {
   }
 }
 
+/** A timer takes what is no time for none, and the drain would be over at once. */
+function refuseNoTime({ log: _, ...numbers }: Required<ShutdownOptions>): void {
+  const wrong = Object.entries(numbers)
+    .filter(([name, value]) => !(value >= (name === "socketBatch" ? 1 : 0)))
+    .map(([name, value]) => `${name} is ${value}`);
+  if (wrong.length === 0) return;
+  throw new RangeError(
+    `${wrong.join(", ")}; expected milliseconds from 0 on, ` +
+      "and a socketBatch from 1 on.",
+  );
+}
+
 /** Calls `act`, so that a throw and a rejection look the same. */
 async function invoke(act: () => unknown): Promise<void> {
   await act();
@@ -477,5 +493,11 @@ function isAbort(error: unknown): boolean {
 }
 
 export function toError(cause: unknown): Error {
-  return cause instanceof Error ? cause : new Error(String(cause));
+  if (cause instanceof Error) return cause;
+  try {
+    return new Error(String(cause));
+  } catch {
+    // An object without a prototype has no words for itself.
+    return new Error("something that is no error was thrown");
+  }
 }

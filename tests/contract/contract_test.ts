@@ -85,6 +85,22 @@ clause(
       }
     });
 
+    await step("port taken, and no run() around it", async () => {
+      const other = await startFixture();
+      const env = { NO_RUN: 1, NO_EXIT: 1, PORT: other.port };
+      const server = await spawnFixture({ HOOKS: "db:ok", ...env });
+      const { json } = await server.logged("uncaught error");
+      assertMatch(
+        String(json?.error),
+        new RegExp(`^Port ${other.port} .+\\.$`),
+      );
+      assertEquals(json?.stack, undefined, "a sentence, not a stack");
+      const { report } = await ended(server, 1);
+      assertEquals(report.hooks.map(({ name }) => name), ["db"]);
+      other.signal("SIGTERM");
+      await endedClean(other);
+    });
+
     await step("address not ours", async () => {
       await failsToStart({ HOST: "192.0.2.1" }, /192\.0\.2\.1/);
     });
@@ -736,6 +752,8 @@ clause(
   async ({ step }) => {
     const requests: [string, string | Buffer][] = [
       ["/never", requestBytes("GET", "/never")],
+      ["/never/heard", requestBytes("GET", "/never/heard")],
+      ["/limited/never", postHead("/limited/never", 4) + "body"],
       ["/slow", requestBytes("GET", "/slow?ms=60000")],
       ["/endless", requestBytes("GET", "/endless")],
       ["/upload", postHead("/upload", 1000) + "half of it"],
@@ -772,7 +790,7 @@ clause(
       const leftAt = performance.now();
       const { exit, report } = await endedClean(server);
       assertWithin(exit.at - leftAt, 1000, "the end after they left");
-      assertEquals(report.requests.inFlight, 4);
+      assertEquals(report.requests.inFlight, requests.length);
     });
   },
 );
@@ -952,6 +970,20 @@ clause(
     }
     assertEquals(report.hooks.map(({ name }) => name), ["db"]);
     assertEquals(server.printed("hook done").length, 1);
+
+    const upgrading = await startFixture({ DRAIN_TIMEOUT_MS: 300 });
+    const client = await upgrading.connect();
+    await client.write(
+      "GET /never HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n" +
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    await upgrading.event("handling", { path: "/never" });
+    upgrading.signal("SIGTERM");
+    const { report: { requests } } = await ended(upgrading, 1);
+    assertEquals(requests.inFlight, 1);
+    assertEquals(requests.cut.map(({ path }) => path), ["/never"]);
+    await client.closed;
   },
 );
 
@@ -1043,6 +1075,26 @@ clause(
         assertEquals(server.printed("shutdown began").length, 1);
       });
     }
+
+    // A quiet server is gone within milliseconds: the second half of the Ctrl-C
+    // finds it on its way out.
+    for (const gap of [0, 1, 2, 3, 4, 5, 6, 8]) {
+      await step(`SIGINT ${gap} ms apart, and nothing to drain`, async () => {
+        const server = await startFixture();
+        server.signal("SIGINT");
+        await delay(gap);
+        if (!server.exit) server.signal("SIGINT");
+        await endedClean(server);
+      });
+    }
+
+    await step("SIGINT again, when the report is out", async () => {
+      const server = await startFixture({ NO_EXIT: 1, LINGERS_MS: 200 });
+      server.signal("SIGINT");
+      await server.logged("shutdown finished");
+      server.signal("SIGINT");
+      await endedClean(server);
+    });
   },
 );
 

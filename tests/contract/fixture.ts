@@ -17,6 +17,7 @@
  * STALLS               the signal stops its loop until it is typed to
  * NO_RUN               `serve` alone, without `run` around it
  * NO_EXIT              no explicit exit at the end
+ * LINGERS_MS           something holds the process for so long after the end
  * NOISE_BYTES, NOISE_TO=console|stdout|stderr     written by the last hook
  * ABRUPT               a bad server on purpose: SIGTERM ends it on the spot
  */
@@ -139,6 +140,10 @@ app.get("/slow", async (c) => {
   return c.text("slow but whole");
 });
 app.get("/never", () => forever());
+app.get("/never/heard", (c) => {
+  c.req.raw.signal.addEventListener("abort", () => {});
+  return forever();
+});
 app.get("/conninfo", (c) => c.json(getConnInfo(c)));
 
 app.get("/big", (c) => c.body(pattern(megabytes(c, 30))));
@@ -238,6 +243,7 @@ app.post("/limited/upload-late", async (_, next) => {
 });
 app.use("/limited/*", bodyLimit(1_000_000));
 app.post("/limited/upload", count);
+app.post("/limited/never", () => forever());
 app.post("/limited/more", bodyLimit(6_000_000), count);
 app.post("/limited/less", bodyLimit(1000), count);
 app.post("/upload-late", async (c) => {
@@ -349,4 +355,5 @@ if (env("NO_RUN")) await start();
 const report = env("NO_RUN")
   ? await shutdown.finished
   : await run(shutdown, start);
+if (env("LINGERS_MS")) await delay(ms("LINGERS_MS", 0));
 if (!env("NO_EXIT")) await runtime.exit(report.exitCode);

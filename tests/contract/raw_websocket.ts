@@ -111,7 +111,11 @@ export class RawWebSocket {
   #readHead(): void {
     const end = this.#pending.indexOf("\r\n\r\n");
     if (end < 0) return;
-    this.#status = Number(this.#pending.toString("latin1", 9, 12));
+    const head = this.#pending.toString("latin1", 0, end);
+    const status = Number(head.slice(9, 12));
+    // A browser takes no other 101 for one.
+    const upgrades = /\r\nconnection: *upgrade\r\n/i.test(head + "\r\n");
+    this.#status = status === 101 && !upgrades ? NaN : status;
     this.#pending = this.#pending.subarray(end + 4);
   }
 

@@ -1,4 +1,4 @@
-/** @import { Clock } from "../../src/server/clock.ts" */
+/** @typedef {Pick<import("../../src/server/clock.ts").Clock, "now" | "after">} Clock */
 
 /** The machine's own time, as a parameter of whatever has to wait. */
 /** @type {Clock} */

@@ -1,6 +1,6 @@
 import { ResponseReader } from "./response_reader.js";
 
-/** @import { Clock } from "../../src/server/clock.ts" */
+/** @import { Clock } from "./clock.js" */
 /** @import { Evidence } from "./fate.js" */
 
 /**

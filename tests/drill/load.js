@@ -2,7 +2,7 @@ import { Connection } from "./connection.js";
 import { judge } from "./fate.js";
 import { inTurn, requestText } from "./mix.js";
 
-/** @import { Clock } from "../../src/server/clock.ts" */
+/** @import { Clock } from "./clock.js" */
 /** @import { Wire } from "./connection.js" */
 /** @import { Fate } from "./fate.js" */
 /** @import { Route } from "./mix.js" */
