@@ -112,6 +112,7 @@ describe(`what Containerfile.${runtime} ships`, () => {
     fs.chmodSync(scratchFolder(), 0o755);
 
     const inside = path.join(shipped, "app");
+    assert(!fs.existsSync(path.join(inside, "node_modules/typescript")));
     // The volume that whoever wants SQLite mounts.
     fs.mkdirSync(path.join(inside, "data"));
     if (process.getuid?.() === 0) {
