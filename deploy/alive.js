@@ -4,15 +4,32 @@
 
 import process from "node:process";
 
+const { ADMIN_PORT, PORT, HOST, TLS_CERT } = process.env;
 // Until the very end of a drain the admin port answers, where there is one.
-const port = process.env["ADMIN_PORT"] || process.env["PORT"] || "3000";
-try {
-  const response = await fetch(`http://127.0.0.1:${port}/livez`, {
-    signal: AbortSignal.timeout(2000),
-  });
-  if (!response.ok) throw new Error(`it answered ${response.status}`);
-} catch (error) {
-  const why = error instanceof Error ? error.cause ?? error : error;
-  console.error(`GET /livez on port ${port} failed: ${why}`);
-  process.exitCode = 1;
+const port = ADMIN_PORT || PORT || "3000";
+// Whoever connects to 0.0.0.0 or :: connects to the machine he is on.
+const host = HOST || "0.0.0.0";
+const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}/livez`;
+
+process.exitCode = TLS_CERT && !ADMIN_PORT ? cannotAsk() : await ask();
+
+/** It would have to know the name that the certificate is for. */
+function cannotAsk() {
+  console.error(
+    "TLS_CERT is set, and the health check speaks no HTTPS; set ADMIN_PORT, such " +
+      "as 9090, where it can ask.",
+  );
+  return 1;
+}
+
+async function ask() {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
+    if (response.ok) return 0;
+    console.error(`GET ${url} answered ${response.status}.`);
+  } catch (error) {
+    const why = error instanceof Error ? error.cause ?? error : error;
+    console.error(`GET ${url} failed: ${why}`);
+  }
+  return 1;
 }

@@ -1,12 +1,25 @@
 /** What stands between the signal and the server. */
 import { error, type Finding, warning } from "./finding.ts";
 
-const SHELLS = /^(.*\/)?(sh|bash|dash|ash|zsh)$/;
+const SHELLS = /^(sh|bash|dash|ash|zsh)$/;
+
+/**
+ * Programs that hand the signal on to what they start, or become it, each with its
+ * options that take a word. tini needs no -g: the server is a single process.
+ */
+const CARRIERS: Record<string, RegExp> = {
+  tini: /^-[pe]$/,
+  "docker-init": /^-[pe]$/,
+  "dumb-init": /^(-r|--rewrite)$/,
+  env: /^(-[uC]|--unset|--chdir)$/,
+  exec: /^-a$/,
+};
 
 /** Looks at a command line as the system would get it. */
-export function examineCommand(where: string, words: string[]): Finding[] {
+export function examineCommand(where: string, line: string[]): Finding[] {
+  const words = carried(line);
   const [program = "", ...args] = words;
-  const name = program.replace(/^.*\//, "");
+  const name = baseName(program);
   const direct =
     "start the server itself: node dist/main.js, bun src/main.ts, " +
     "or the command of deno.json's task `start`";
@@ -17,7 +30,10 @@ export function examineCommand(where: string, words: string[]): Finding[] {
       direct,
     )];
   }
-  if (SHELLS.test(program) && !/\bexec\b/.test(args.join(" "))) {
+  if (SHELLS.test(name)) {
+    // The shell becomes what it execs, which may be npm again.
+    const [, become] = /^.*\bexec\s+(.+)$/s.exec(args.join(" ")) ?? [];
+    if (become !== undefined) return examineCommand(where, splitWords(become));
     return [error(
       `${where} starts a shell in front of the server`,
       "the shell keeps the SIGTERM for itself",
@@ -33,6 +49,21 @@ export function examineCommand(where: string, words: string[]): Finding[] {
     )];
   }
   return [];
+}
+
+/** Without what stands in front of the command and does no harm there. */
+function carried([program = "", ...rest]: string[]): string[] {
+  const takesWord = CARRIERS[baseName(program)];
+  if (!takesWord) return [program, ...rest];
+  let at = 0;
+  while (/^-|^\w+=/.test(rest[at] ?? "") && rest[at] !== "--") {
+    at += takesWord.test(rest[at] ?? "") ? 2 : 1;
+  }
+  return carried(rest.slice(rest[at] === "--" ? at + 1 : at));
+}
+
+function baseName(program: string): string {
+  return program.replace(/^.*\//, "");
 }
 
 /** Words as a shell without variables would split them. */

@@ -1,10 +1,13 @@
+import { dirname, join, relative } from "node:path";
+import { examineAlive } from "./alive.ts";
 import { examineCommand, examineSignal, splitWords } from "./command.ts";
 import { type Diagnosis, warning } from "./finding.ts";
 import { timeSpan } from "./time_span.ts";
 import { readTimes } from "./times.ts";
 
 interface Service {
-  build?: unknown;
+  build?: string | { context?: string; dockerfile?: string };
+  healthcheck?: { test?: string | string[]; disable?: boolean };
   environment?: Record<string, unknown> | string[];
   command?: string | string[];
   entrypoint?: string | string[];
@@ -14,16 +17,19 @@ interface Service {
   scale?: number;
 }
 
+const SETTING = /^(DRAIN|IDLE_GRACE|CLEANUP)_.*MS$/;
+const CONTAINERFILE = /(^|\/)Containerfile\.(node|bun|deno)$/;
 /** Compose's own. */
 const DEFAULT_GRACE = 10_000;
 
 export function examineCompose(
   { services = {} }: { services?: Record<string, Service> },
+  path: string,
 ): Diagnosis {
   const { findings, servers }: Diagnosis = { findings: [], servers: [] };
   for (const [name, service] of Object.entries(services)) {
     const env = environmentOf(service);
-    if (!isOurs(service, env)) continue;
+    if (!isOurs(service, env, dirname(path))) continue;
     const read = readTimes(name, (wanted) => env.get(wanted));
     findings.push(...read.findings);
     const own = service.stop_grace_period;
@@ -46,6 +52,9 @@ export function examineCompose(
       const where = `the stop_signal of ${name}`;
       findings.push(...examineSignal(where, service.stop_signal));
     }
+    if (asksAlive(service)) {
+      findings.push(...examineAlive(name, (wanted) => env.has(wanted)));
+    }
     if ((service.scale ?? service.deploy?.replicas ?? 1) > 1) {
       findings.push(warning(
         `${name} has replicas`,
@@ -53,6 +62,15 @@ export function examineCompose(
         "give each a service of its own, and restart one after the other",
       ));
     }
+  }
+  const built = Object.entries(services)
+    .filter(([, { build }]) => build !== undefined).map(([name]) => name);
+  if (servers.length === 0 && built.length > 0) {
+    findings.push(warning(
+      `none of what is built here (${built.join(", ")}) looks like this server`,
+      "so nobody has added up its times",
+      "give it an environment with DRAIN_DELAY_MS, if only 0, and it is known",
+    ));
   }
   return { findings, servers };
 }
@@ -77,9 +95,29 @@ function environmentOf({ environment = {} }: Service): Map<string, string> {
   );
 }
 
-function isOurs({ build }: Service, env: Map<string, string>): boolean {
-  return build !== undefined ||
-    [...env.keys()].some((name) =>
-      /^(DRAIN|IDLE_GRACE|CLEANUP)_.*MS$/.test(name)
-    );
+/**
+ * Not a database or a sidecar, which may be built here too: it has our settings, or
+ * is built from one of our Containerfiles, or from this project's own Dockerfile.
+ */
+function isOurs(
+  { build }: Service,
+  env: Map<string, string>,
+  folder: string,
+): boolean {
+  if ([...env.keys()].some((name) => SETTING.test(name))) return true;
+  if (build === undefined) return false;
+  const { context = ".", dockerfile = "Dockerfile" } = typeof build === "string"
+    ? { context: build }
+    : build;
+  return CONTAINERFILE.test(dockerfile) ||
+    dockerfile === "Dockerfile" && relative(".", join(folder, context)) === "";
+}
+
+/** By a check of its own, or by that of our images. */
+function asksAlive({ build, healthcheck }: Service): boolean {
+  if (healthcheck?.disable) return false;
+  const { test } = healthcheck ?? {};
+  if (test !== undefined) return String(test).includes("alive.js");
+  return typeof build === "object" &&
+    CONTAINERFILE.test(build.dockerfile ?? "");
 }

@@ -1,3 +1,4 @@
+import { examineAlive } from "./alive.ts";
 import { examineCommand, examineSignal } from "./command.ts";
 import { type Diagnosis, error, warning } from "./finding.ts";
 
@@ -27,6 +28,13 @@ export function examineContainerfile(text: string): Diagnosis {
   const signal = find("STOPSIGNAL")?.text;
   if (signal !== undefined) {
     findings.push(...examineSignal("STOPSIGNAL", signal));
+  }
+  if (find("HEALTHCHECK")?.text.includes("alive.js")) {
+    const env = last.filter(({ name }) => name === "ENV")
+      .map(({ text }) => ` ${text}`).join("");
+    findings.push(
+      ...examineAlive("the image", (wanted) => env.includes(` ${wanted}`)),
+    );
   }
   const user = find("USER")?.text;
   if (user === undefined || /^(root|0)(:|$)/.test(user)) {

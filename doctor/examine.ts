@@ -15,7 +15,7 @@ export function examineFile(
   text: string,
 ): Diagnosis | undefined {
   const name = path.replace(/^.*[/\\]/, "");
-  if (/\.ya?ml$/.test(name)) return examineYaml(text);
+  if (/\.ya?ml$/.test(name)) return examineYaml(text, path);
   if (name.endsWith(".service")) return examineSystemd(text, name);
   if (/^(Container|Docker)file/i.test(name)) return examineContainerfile(text);
   if (name.endsWith(".cfg") && /^\s*backend\s/m.test(text)) {
@@ -26,7 +26,7 @@ export function examineFile(
   }
 }
 
-function examineYaml(text: string): Diagnosis | undefined {
+function examineYaml(text: string, path: string): Diagnosis | undefined {
   const documents = parseAllDocuments(text, { merge: true });
   for (const { errors: [first] } of documents) {
     if (!first) continue;
@@ -38,7 +38,7 @@ function examineYaml(text: string): Diagnosis | undefined {
   }
   const contents = documents.map((document) => document.toJS());
   if (contents.some((one) => one?.services)) {
-    return examineCompose(contents[0]);
+    return examineCompose(contents[0], path);
   }
   if (contents.some((one) => one?.kind && one?.apiVersion)) {
     return examineKubernetes(contents);

@@ -1,3 +1,4 @@
+import { defaultLimits } from "../src/server/serve.ts";
 import { splitWords } from "./command.ts";
 import { type Diagnosis, error, warning } from "./finding.ts";
 import { timeSpan } from "./time_span.ts";
@@ -13,6 +14,8 @@ const SECTIONS = /^(global|defaults|frontend|backend|listen|resolvers|peers)$/;
 /** Sends again what may have arrived: all but a connection that was never made. */
 const UNSAFE_RETRY =
   /^(empty-response|junk-response|response-timeout|all-retryable-errors|0rtt-rejected|\d{3})$/;
+/** At each, half of the idle connections are closed; a single one at the third. */
+const PURGES = 3;
 
 export function examineHaproxy(text: string): Diagnosis {
   const { findings }: Diagnosis = { findings: [], servers: [] };
@@ -83,6 +86,22 @@ export function examineHaproxy(text: string): Diagnosis {
         "leave it at `safe`",
       ));
     }
+    const kept = keptFor(
+      reuse,
+      find,
+      servers.map((one) => [...shared, ...one]),
+    );
+    const { idleTimeout } = defaultLimits;
+    if (kept.ms >= idleTimeout) {
+      findings.push(error(
+        `${name} keeps connections for ${
+          kept.ms / 1000
+        } s (${kept.how}), and the ` +
+          `server for ${idleTimeout / 1000} s`,
+        "the server may close one just as a request is sent on it",
+        kept.todo,
+      ));
+    }
     if (!find("timeout", "tunnel")) {
       findings.push(warning(
         `${name} has no timeout tunnel`,
@@ -104,6 +123,34 @@ export function examineHaproxy(text: string): Diagnosis {
     findings,
     servers: [],
     ...slowest > 0 ? { noticing: { ms: slowest, how } } : {},
+  };
+}
+
+/** How long a connection to a server may be idle, as measured with 2.6. */
+function keptFor(
+  reuse: string,
+  find: (...words: string[]) => string[] | undefined,
+  servers: string[][],
+): { ms: number; how: string; todo: string } {
+  if (reuse === "never") {
+    // It belongs to a client's connection, and ends with that.
+    const [, name = "", time = "0"] = find("timeout", "http-keep-alive") ??
+      find("timeout", "http-request") ?? find("timeout", "client") ?? [];
+    return {
+      ms: timeSpan(time, "ms"),
+      how: `timeout ${name}`,
+      todo: `set timeout http-keep-alive below ${
+        defaultLimits.idleTimeout / 1000
+      } s`,
+    };
+  }
+  const delays = servers.map((words) =>
+    timeSpan(setting(words, "pool-purge-delay") ?? "5s", "ms")
+  );
+  return {
+    ms: PURGES * Math.max(...delays),
+    how: `${PURGES} x pool-purge-delay`,
+    todo: "leave pool-purge-delay at its default, 5s",
   };
 }
 

@@ -5,6 +5,8 @@ import { readTimes } from "./times.ts";
 /** The fields that are looked at; everything else may be there too. */
 interface Manifest {
   kind?: string;
+  /** Of a List: more manifests. */
+  items?: unknown[];
   metadata?: { name?: string };
   spec?: {
     replicas?: number;
@@ -43,7 +45,7 @@ const ENDPOINTS_LAG = 3_000;
 
 export function examineKubernetes(documents: unknown[]): Diagnosis {
   const diagnosis: Diagnosis = { findings: [], servers: [] };
-  const manifests = documents.filter((one): one is Manifest => Boolean(one));
+  const manifests = documents.flatMap(manifestsOf);
   const scalers = manifests.filter(({ kind }) =>
     kind === "HorizontalPodAutoscaler"
   );
@@ -72,6 +74,15 @@ export function examineKubernetes(documents: unknown[]): Diagnosis {
     }
   }
   return diagnosis;
+}
+
+/** One, or those of a List such as `kubectl get --output yaml` writes. */
+function manifestsOf(document: unknown): Manifest[] {
+  const one = document as Manifest | null;
+  if (/List$/.test(one?.kind ?? "")) {
+    return one?.items?.flatMap(manifestsOf) ?? [];
+  }
+  return one ? [one] : [];
 }
 
 /** Not a sidecar: it has our probes, or our settings. */

@@ -6,23 +6,13 @@
  *   npm run doctor                       what lies in deploy/ and beside it
  *   npm run doctor -- k8s/app.yaml ...   these files
  */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { budgetOf } from "./budget.ts";
 import { examineEnvironment } from "./environment.ts";
 import { examineFile, examineTogether } from "./examine.ts";
+import { filesOf } from "./files.ts";
 import type { Diagnosis, Finding } from "./finding.ts";
-
-const BESIDE =
-  /^((docker-)?compose.*\.ya?ml|(Docker|Container)file.*|.*\.service)$/;
-
-function filesHere(): string[] {
-  const beside = readdirSync(".").filter((name) => BESIDE.test(name));
-  const deploy = existsSync("deploy")
-    ? readdirSync("deploy").map((name) => `deploy/${name}`)
-    : [];
-  return [...beside, ...deploy].sort();
-}
 
 /** Empty where there is no such thing, or nobody may look. */
 function processOne(): string[] {
@@ -54,7 +44,8 @@ function main(paths: string[]): number {
       if (!grace) continue;
       const { needed, sum } = budgetOf(server);
       const sign = grace.ms >= needed ? ">=" : "<";
-      console.log(`${where}: ${name}: ${grace.ms / 1000} s ${sign} ${sum}`);
+      const given = grace.ms === Infinity ? "no limit" : `${grace.ms / 1000} s`;
+      console.log(`${where}: ${name}: ${given} ${sign} ${sum}`);
     }
   };
 
@@ -62,7 +53,7 @@ function main(paths: string[]): number {
     "environment",
     examineEnvironment((name) => process.env[name], processOne()),
   );
-  for (const path of paths.length > 0 ? paths : filesHere()) {
+  for (const path of paths.length > 0 ? paths : filesOf(".")) {
     let diagnosis: Diagnosis | undefined;
     try {
       diagnosis = examineFile(path, readFileSync(path, "utf8"));

@@ -21,7 +21,8 @@ export function examineSystemd(text: string, name: string): Diagnosis {
     return value?.includes("%") ? undefined : value;
   });
   const own = last("TimeoutStopSec") ?? last("TimeoutSec");
-  const grace = timeSpan(own ?? DEFAULT_GRACE);
+  // No time at all would be nonsense, so systemd takes 0 as no limit.
+  const grace = timeSpan(own ?? DEFAULT_GRACE) || Infinity;
 
   for (const line of settings.get("ExecStart") ?? []) {
     // What may stand in front of the program is not part of it.

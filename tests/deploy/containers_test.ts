@@ -6,10 +6,14 @@
  * this leaves out: that the base images have the binaries and the libraries.
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { once } from "node:events";
 import * as fs from "node:fs";
+import * as http from "node:http";
+import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import process from "node:process";
 import { after, describe, test } from "node:test";
+import { parse } from "yaml";
 import { type Instruction, stages } from "../../doctor/containerfile.ts";
 import {
   binFolder,
@@ -87,6 +91,14 @@ describe("each Containerfile", () => {
   });
 });
 
+test("compose.yaml: no two services build an image of one name", () => {
+  const { services } = parse(read("deploy/compose.yaml"), { merge: true });
+  const names = Object.entries<{ build?: unknown; image?: string }>(services)
+    .filter(([, { build }]) => build !== undefined)
+    .map(([service, { image }]) => image ?? `lastcall-${service}`);
+  assertEquals(names, ["lastcall-app1", "lastcall-app2"]);
+});
+
 describe(`what Containerfile.${runtime} ships`, () => {
   test("is built from the files it names, serves, is healthy, and drains", async () => {
     const context = path.join(scratchFolder(), "context");
@@ -100,6 +112,7 @@ describe(`what Containerfile.${runtime} ships`, () => {
     fs.chmodSync(scratchFolder(), 0o755);
 
     const inside = path.join(shipped, "app");
+    assert(!fs.existsSync(path.join(inside, "node_modules/typescript")));
     // The volume that whoever wants SQLite mounts.
     fs.mkdirSync(path.join(inside, "data"));
     if (process.getuid?.() === 0) {
@@ -131,7 +144,29 @@ describe(`what Containerfile.${runtime} ships`, () => {
 
     const ill = run(check, { PORT: port });
     assertEquals((await ill.exited).code, 1);
-    assertStringIncludes(ill.output("stderr"), `/livez on port ${port} failed`);
+    assertStringIncludes(ill.output("stderr"), `:${port}/livez failed`);
+
+    // What follows is the check's own; any server will do.
+    const other = http.createServer((_, response) => response.end());
+    other.listen(0, "127.0.0.2");
+    await once(other, "listening");
+    const { port: ownPort } = other.address() as AddressInfo;
+    const PORT = String(ownPort);
+    try {
+      const there = run(check, { PORT, HOST: "127.0.0.2" });
+      assertEquals((await there.exited).code, 0, there.describe());
+      const elsewhere = run(check, { PORT });
+      assertEquals((await elsewhere.exited).code, 1);
+
+      const tls = { HOST: "127.0.0.2", TLS_CERT: "tls/cert.pem" };
+      const beside = run(check, { ...tls, PORT: "1", ADMIN_PORT: PORT });
+      assertEquals((await beside.exited).code, 0, beside.describe());
+      const blind = run(check, { ...tls, PORT });
+      assertEquals((await blind.exited).code, 1);
+      assertStringIncludes(blind.output("stderr"), "; set ADMIN_PORT, such as");
+    } finally {
+      other.close();
+    }
   });
 });
 

@@ -3,15 +3,28 @@
  * nothing else is.
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { readFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, test } from "node:test";
+import { parseAllDocuments, stringify } from "yaml";
+import { examineCommand, splitWords } from "../../doctor/command.ts";
 import { examineEnvironment } from "../../doctor/environment.ts";
 import { examineFile, examineTogether } from "../../doctor/examine.ts";
+import { filesOf } from "../../doctor/files.ts";
 import type { Diagnosis, Finding } from "../../doctor/finding.ts";
 import { timeSpan } from "../../doctor/time_span.ts";
 
 function shipped(file: string): Diagnosis {
-  const diagnosis = examineFile(file, readFileSync(`deploy/${file}`, "utf8"));
+  const path = `deploy/${file}`;
+  const diagnosis = examineFile(path, readFileSync(path, "utf8"));
   assert(diagnosis);
   return diagnosis;
 }
@@ -22,10 +35,11 @@ function broken(
   from: string | RegExp,
   to: string,
 ): Diagnosis {
-  const text = readFileSync(`deploy/${file}`, "utf8");
+  const path = `deploy/${file}`;
+  const text = readFileSync(path, "utf8");
   const changed = text.replace(from, to);
   assert(changed !== text, `${file} does not say ${from}`);
-  const diagnosis = examineFile(file, changed);
+  const diagnosis = examineFile(path, changed);
   assert(diagnosis);
   return diagnosis;
 }
@@ -185,6 +199,13 @@ const faults: Fault[] = [
     "app1:\n    <<: *app",
     "app1:\n    <<: *app\n    environment: [IDLE_GRACE_MS=0, DRAIN_DELAY_MS]",
   ],
+  [
+    "app1 has TLS_CERT",
+    "error",
+    "compose.yaml",
+    "app1:\n    <<: *app",
+    "app1:\n    <<: *app\n    environment: { TLS_CERT: cert, TLS_KEY: key }",
+  ],
 
   [
     "killed after 15 s (TimeoutStopSec)",
@@ -280,6 +301,20 @@ const faults: Fault[] = [
     "http-reuse always",
   ],
   ["no timeout tunnel", "warning", "haproxy.cfg", /timeout tunnel 1h/, ""],
+  [
+    "keeps connections for 90 s (3 x pool-purge-delay), and the server for 75 s",
+    "error",
+    "haproxy.cfg",
+    "default-server check",
+    "default-server pool-purge-delay 30s check",
+  ],
+  [
+    "keeps connections for 80 s (timeout http-keep-alive)",
+    "error",
+    "haproxy.cfg",
+    "timeout http-keep-alive 60s",
+    "timeout http-keep-alive 80s\n    http-reuse never",
+  ],
 
   [
     "has nothing left",
@@ -332,6 +367,20 @@ const faults: Fault[] = [
     "Containerfile.node",
     'CMD ["node", "dist/main.js"]',
     'CMD ["npm", "start"]',
+  ],
+  [
+    "CMD starts npm",
+    "error",
+    "Containerfile.node",
+    'CMD ["node", "dist/main.js"]',
+    'CMD ["tini", "--", "npm", "start"]',
+  ],
+  [
+    "the image has TLS_CERT",
+    "error",
+    "Containerfile.node",
+    "ENV NODE_ENV=production",
+    "ENV NODE_ENV=production TLS_CERT=tls/cert.pem",
   ],
   [
     "CMD starts `bun run`",
@@ -391,6 +440,107 @@ describe("the doctor", () => {
     assertEquals(sidecar.servers.map(({ name }) => name), ["lastcall"]);
     const names = shipped("compose.yaml").servers.map(({ name }) => name);
     assertEquals(names, ["app1", "app2"]);
+  });
+
+  test("knows a built service by its settings, or by what it is built from", () => {
+    const known = (service: string, path = "deploy/compose.yaml") => {
+      const found = examineFile(path, `services: { one: ${service} }`);
+      const level = found?.findings.map(({ level }) => level);
+      if (found?.servers.length === 0) assertEquals(level, ["warning"]);
+      return found?.servers.length === 1;
+    };
+    assert(known("{ build: .. }"));
+    assert(known("{ build: . }", "compose.yaml"));
+    assert(
+      known("{ build: { context: ., dockerfile: app/Containerfile.deno } }"),
+    );
+    assert(known("{ build: ./app, environment: { DRAIN_DELAY_MS: 0 } }"));
+    assert(!known("{ build: ./database }"));
+    assert(!known("{ build: { context: .., dockerfile: db/Dockerfile } }"));
+    const database = broken(
+      "compose.yaml",
+      "haproxy:\n",
+      "haproxy:\n    build: ./db\n",
+    );
+    assertEquals(all(database), []);
+    assertEquals(database.servers.map(({ name }) => name), ["app1", "app2"]);
+  });
+
+  test("asks for ADMIN_PORT only where the health check needs it", () => {
+    const found = (more: string) =>
+      all(broken(
+        "compose.yaml",
+        "app1:\n    <<: *app",
+        `app1:\n    <<: *app\n    environment: { TLS_CERT: cert, TLS_KEY: key, ${more}`,
+      ));
+    assertEquals(found("ADMIN_PORT: 9090 }"), []);
+    assertEquals(found("ADMIN_PORT: }"), []);
+    assertEquals(found("}\n    healthcheck: { disable: true }"), []);
+    assertEquals(found("}\n    healthcheck: { test: [CMD, mine] }"), []);
+    const own = "}\n    healthcheck: { test: [CMD, node, deploy/alive.js] }";
+    assertEquals(found(own).map(({ level }) => level), ["error"]);
+  });
+
+  test("reads a List as the manifests that it has", () => {
+    const list = (text: string) => {
+      const items = parseAllDocuments(text).map((one) => one.toJS());
+      const inner = { apiVersion: "v1", kind: "List", items };
+      const outer = { apiVersion: "v1", kind: "List", items: [inner] };
+      const diagnosis = examineFile("app.yaml", stringify(outer));
+      assert(diagnosis);
+      return diagnosis;
+    };
+    const text = readFileSync("deploy/kubernetes.yaml", "utf8");
+    assertEquals(list(text), shipped("kubernetes.yaml"));
+    const [found, ...more] = all(
+      list(text.replace("Seconds: 30", "Seconds: 25")),
+    );
+    assertStringIncludes(found?.what ?? "", "is killed after 25 s");
+    assertEquals(more, []);
+  });
+
+  test("takes 0 for no limit, as systemd does", () => {
+    const unit = broken(
+      "lastcall@.service",
+      "TimeoutStopSec=22",
+      "TimeoutStopSec=0",
+    );
+    assertEquals(unit.servers.map(({ grace }) => grace?.ms), [Infinity]);
+    assertEquals(all(unit), []);
+  });
+
+  test("looks past what hands the signal on", () => {
+    const found = (line: string) =>
+      examineCommand("it", splitWords(line)).map(({ what }) => what);
+    const npm = ["it starts npm in front of the server"];
+    assertEquals(found("tini -- npm start"), npm);
+    assertEquals(found("/usr/bin/tini -g -p SIGTERM npm start"), npm);
+    assertEquals(found("dumb-init --rewrite 15:2 npm start"), npm);
+    assertEquals(found("env -u HOME NODE_ENV=production npm start"), npm);
+    assertEquals(found("exec env tini npm start"), npm);
+    assertEquals(found("sh -c 'cd /app && exec npm start'"), npm);
+    assertEquals(found("tini -- sh -c 'node dist/main.js'"), [
+      "it starts a shell in front of the server",
+    ]);
+    assertEquals(found("tini -- node dist/main.js"), []);
+    assertEquals(found("env PORT=80 bun src/main.ts"), []);
+    assertEquals(found("tini"), []);
+  });
+
+  test("reads the files in deploy/, and leaves its folders alone", () => {
+    const folder = mkdtempSync(join(tmpdir(), "lastcall-doctor-"));
+    try {
+      assertEquals(filesOf(folder), []);
+      mkdirSync(join(folder, "deploy/overlays"), { recursive: true });
+      mkdirSync(join(folder, "compose.yaml"));
+      symlinkSync("nowhere", join(folder, "deploy/gone.yaml"));
+      writeFileSync(join(folder, "deploy/app.yaml"), "");
+      writeFileSync(join(folder, "Dockerfile"), "");
+      writeFileSync(join(folder, "README.md"), "");
+      assertEquals(filesOf(folder), ["Dockerfile", "deploy/app.yaml"]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test("names what is wrong with a file that nobody can read", () => {
