@@ -239,7 +239,10 @@ export class ShutdownController {
 
   async #run(): Promise<void> {
     const servers = [...this.#servers];
-    const { drainDelay, idleGrace, drainTimeout } = this.#options;
+    const { drainDelay, drainTimeout } = this.#options;
+    // Where connections are waited for until their grace is over, a short drain
+    // would be over before it, and every shutdown a timeout.
+    const idleGrace = Math.min(this.#options.idleGrace, drainTimeout / 2);
     const { requests, sockets } = this.#report;
     for (const server of servers) server.countAnswers();
     requests.inFlight = sum(servers, (server) => server.inFlight().length);

@@ -36,7 +36,7 @@ import {
   requestBytes,
   text,
 } from "./raw_client.ts";
-import { RawWebSocket } from "./raw_websocket.ts";
+import { RawWebSocket, upgradeBytes } from "./raw_websocket.ts";
 import {
   binFolder,
   commandFor,
@@ -45,6 +45,7 @@ import {
   type Process,
   root,
   runtime,
+  type RuntimeName,
   scratchFolder,
   ServerProcess,
   spawnFixture,
@@ -749,7 +750,7 @@ clause(
 clause(
   "D7",
   "a client that gives up stops counting, also when its handler never settles",
-  async ({ step }) => {
+  async ({ step, note }) => {
     const requests: [string, string | Buffer][] = [
       ["/never", requestBytes("GET", "/never")],
       ["/never/heard", requestBytes("GET", "/never/heard")],
@@ -792,6 +793,39 @@ clause(
       assertWithin(exit.at - leftAt, 1000, "the end after they left");
       assertEquals(report.requests.inFlight, requests.length);
     });
+
+    // What a runtime does not read, it does not see end.
+    const unread: [string, string, RuntimeName, string][] = [
+      [
+        "amid an upload that nobody reads",
+        postHead("/never", 1000) + "half of it",
+        "deno",
+        "a client that left amid an upload that nobody reads holds the drain " +
+        "to its end",
+      ],
+      [
+        "before its upgrade was answered",
+        upgradeBytes("/never"),
+        "node",
+        "a client that left while the app considered its WebSocket holds the " +
+        "drain to its end",
+      ],
+    ];
+    for (const [what, request, exception, told] of unread) {
+      await step(what, async () => {
+        const server = await startFixture({ DRAIN_TIMEOUT_MS: 700 });
+        const client = await server.connect();
+        await client.write(request);
+        await server.event("handling", { path: "/never" });
+        client.leave();
+        await client.closed;
+        server.signal("SIGTERM");
+        if (runtime !== exception) return void await endedClean(server);
+        note(told);
+        const { report } = await ended(server, 1);
+        assertEquals(report.requests.cut.map(({ path }) => path), ["/never"]);
+      });
+    }
   },
 );
 
@@ -973,11 +1007,7 @@ clause(
 
     const upgrading = await startFixture({ DRAIN_TIMEOUT_MS: 300 });
     const client = await upgrading.connect();
-    await client.write(
-      "GET /never HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n" +
-        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    );
+    await client.write(upgradeBytes("/never"));
     await upgrading.event("handling", { path: "/never" });
     upgrading.signal("SIGTERM");
     const { report: { requests } } = await ended(upgrading, 1);

@@ -139,7 +139,7 @@ app.get("/slow", async (c) => {
   await delay(query(c, "ms", 500));
   return c.text("slow but whole");
 });
-app.get("/never", () => forever());
+app.all("/never", () => forever());
 app.get("/never/heard", (c) => {
   c.req.raw.signal.addEventListener("abort", () => {});
   return forever();

@@ -16,6 +16,13 @@ export interface Closed {
   how: "fin" | "reset";
 }
 
+/** What a client sends to get a WebSocket. */
+export function upgradeBytes(path: string): string {
+  return `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n` +
+    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+}
+
 export class RawWebSocket {
   readonly messages: string[] = [];
   readonly closed: Promise<Closed>;
@@ -24,6 +31,7 @@ export class RawWebSocket {
   #socket: net.Socket;
   #pending: Buffer = Buffer.alloc(0);
   #status = 0;
+  #upgrades = false;
   #close: { code: number; reason: string } | undefined;
   #deaf = false;
   #watchers = new Set<() => void>();
@@ -31,14 +39,11 @@ export class RawWebSocket {
   static async connect(url: string, path: string): Promise<RawWebSocket> {
     const socket = await dial(url);
     const client = new RawWebSocket(socket);
-    socket.write(
-      `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n` +
-        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    );
+    socket.write(upgradeBytes(path));
     await client.#until("the handshake", () => client.#status > 0);
-    if (client.#status === 101) return client;
-    throw new Error(`the upgrade was answered ${client.#status}`);
+    // A browser takes no other 101 for one.
+    if (client.#status === 101 && client.#upgrades) return client;
+    throw new Error(`the upgrade was answered ${client.#status}, or not whole`);
   }
 
   private constructor(socket: net.Socket) {
@@ -112,10 +117,8 @@ export class RawWebSocket {
     const end = this.#pending.indexOf("\r\n\r\n");
     if (end < 0) return;
     const head = this.#pending.toString("latin1", 0, end);
-    const status = Number(head.slice(9, 12));
-    // A browser takes no other 101 for one.
-    const upgrades = /\r\nconnection: *upgrade\r\n/i.test(head + "\r\n");
-    this.#status = status === 101 && !upgrades ? NaN : status;
+    this.#status = Number(head.slice(9, 12));
+    this.#upgrades = /\r\nconnection: *upgrade\r\n/i.test(head + "\r\n");
     this.#pending = this.#pending.subarray(end + 4);
   }
 
