@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { alive } from "./alive.js";
 import { pause } from "./pause.js";
 
 /** @import { Life, Say } from "./drill.js" */
@@ -50,6 +51,9 @@ export async function drillTarget(options, load, say) {
   return { lives, mishaps, end: performance.now() };
 }
 
+/** A rollout may take its time; one that goes on for ever is none. */
+const COMMAND_LIMIT = 600_000;
+
 /**
  * @param {string[]} command
  * @returns {Promise<{ ending: string, ok: boolean }>}
@@ -59,10 +63,23 @@ function run([file = "", ...args]) {
     const child = spawn(file, args, {
       stdio: ["ignore", "inherit", "inherit"],
     });
-    child.on("error", ({ message }) => resolve({ ending: message, ok: false }));
-    child.on("exit", (code, signal) => {
-      const ending = signal ? `ended by ${signal}` : `exit code ${code}`;
-      resolve({ ending, ok: code === 0 });
+    alive.add(child);
+    const late = pause(COMMAND_LIMIT);
+    /** @param {string} ending @param {boolean} ok */
+    const over = (ending, ok) => {
+      alive.delete(child);
+      late.cancel();
+      resolve({ ending, ok });
+    };
+    late.over.then(() => {
+      child.kill("SIGKILL");
+      over(`killed after ${COMMAND_LIMIT / 1000} s`, false);
     });
+    child.on("error", ({ message }) => over(message, false));
+    child.on(
+      "exit",
+      (code, signal) =>
+        over(signal ? `ended by ${signal}` : `exit code ${code}`, code === 0),
+    );
   });
 }

@@ -2,12 +2,12 @@
 // `npm run drill`, `deno task drill`, `bun run drill`; --help tells the rest.
 
 import { writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import process from "node:process";
 import { drill } from "./drill.js";
 import { renderHtml } from "./html.js";
 import { HELP, readOptions } from "./options.js";
 import { Problem } from "./problem.js";
-import { killAll } from "./server.js";
 import { describe, Progress } from "./terminal.js";
 
 /** @returns {Promise<number>} */
@@ -22,12 +22,14 @@ async function main() {
     return 0;
   }
   const { options } = read;
-  // Servers have process groups of their own: a Ctrl-C is ours alone.
-  for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) {
-    process.on(signal, () => {
-      killAll();
-      process.exit(signal === "SIGINT" ? 130 : 143);
-    });
+  // Servers have process groups of their own: a Ctrl-C is ours alone. What is
+  // alive ends with us.
+  for (const signal of /** @type {const} */ (["SIGHUP", "SIGINT", "SIGTERM"])) {
+    process.on(signal, () => process.exit(128 + constants.signals[signal]));
+  }
+  // Where nobody reads any more, the picture and the exit code still count.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", () => {});
   }
 
   const progress = new Progress();

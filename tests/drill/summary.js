@@ -188,8 +188,8 @@ export function momentOf({ began, ended }, servers) {
  * @returns {Band[]}
  */
 export function bandsOf(server, end) {
-  const { startedAt, readyAt = end, report } = server;
-  const { signalAt = end, exitAt = end, reportAt = exitAt } = server;
+  const { startedAt, readyAt = end, exitAt = end, report } = server;
+  const { signalAt = exitAt, reportAt = exitAt } = server;
   const bands = [
     { name: "starting", from: startedAt, to: readyAt },
     { name: "serving", from: readyAt, to: signalAt },
