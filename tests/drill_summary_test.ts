@@ -6,7 +6,7 @@ import type { Sent } from "./drill/load.js";
 import { bandsOf, latencyOf, momentOf, summarise } from "./drill/summary.js";
 
 const mix = [{ method: "GET", path: "/", weight: 1 }];
-const limits = { maxDropped: 0, maxRaced: Infinity };
+const limits = { maxDropped: 0, maxRaced: Infinity, maxRefused: Infinity };
 const server = { startedAt: 0, readyAt: 100, bands: [] };
 const restarted = { ...server, signalAt: 1000, exitAt: 1200, ending: "exit 0" };
 
@@ -77,7 +77,7 @@ describe("the summary", () => {
         [sent(1, 1), ...fates.map((fate) => sent(2, 2, fate))],
         [restarted],
         mix,
-        { maxDropped, maxRaced },
+        { maxDropped, maxRaced, maxRefused: Infinity },
         [],
       ).verdict;
     assertEquals(lose(0, 0, "refused"), { ok: true, reasons: [] });
@@ -91,6 +91,21 @@ describe("the summary", () => {
     }
     assertEquals(lose(0, 1, "raced", "raced").reasons, [
       "2 of 3 requests were raced; expected at most 1.",
+    ]);
+  });
+
+  test("is bad where one was refused though somebody was to listen", () => {
+    const requests = [sent(1, 1), sent(2, 2, "refused")];
+    const { verdict } = summarise(
+      requests,
+      [restarted],
+      mix,
+      { ...limits, maxRefused: 0 },
+      [],
+    );
+    assertEquals(verdict.reasons, [
+      "1 of 2 requests were refused; expected none, for somebody was to " +
+      "listen all the time.",
     ]);
   });
 

@@ -223,7 +223,8 @@ function manyRequests(count: number) {
       cause: fate === "answered" ? "" : "made up, <b>all of it</b>",
     };
   });
-  const summary = summarise(requests, servers, options.mix, options, []);
+  const limits = { ...options, maxRefused: Infinity };
+  const summary = summarise(requests, servers, options.mix, limits, []);
   const startedAt = new Date(0).toISOString();
   const what = options.command.join(" ");
   return {

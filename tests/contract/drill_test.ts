@@ -193,6 +193,15 @@ describe("the drill finds that lastcall", () => {
   });
 });
 
+test("a name that nobody has is no fault of a server", async () => {
+  const { code, errors, seen } = await drill(
+    ...["--target", "http://no-such-host.invalid", "--signal-command", "true"],
+  );
+  assertEquals(code, 1);
+  assertMatch(errors, /could not connect \(E\w+\).*; check the name/);
+  assertEquals(seen, undefined);
+});
+
 test("what is wrong with the options is told at once, exit 78", async () => {
   const { code, errors, seen } = await drill("--rate", "fast", "--html=");
   assertEquals(code, 78);

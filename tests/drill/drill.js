@@ -63,9 +63,12 @@ export async function drill(options, tell) {
   /** @type {Say} */
   const say = (text) => tell(text, load);
 
-  const { lives, mishaps, end } = target
-    ? await drillTarget(options, load, say)
-    : await drillCommand(options, port, load, say);
+  const { lives, mishaps, end } = await Promise.race([
+    load.trouble,
+    target
+      ? drillTarget(options, load, say)
+      : drillCommand(options, port, load, say),
+  ]);
 
   /** @param {number} at */
   const since = (at) => Math.round((at - zero) * 10) / 10;
@@ -76,6 +79,9 @@ export async function drill(options, tell) {
     began: since(request.began),
     ended: since(request.ended),
   }));
+  // There, somebody listens all the time.
+  const maxRefused = target || options.overlap ? 0 : Infinity;
+  const limits = { ...options, maxRefused };
   return {
     startedAt,
     what: target ? `http://${host}:${port}` : commandLine(options.command),
@@ -89,7 +95,7 @@ export async function drill(options, tell) {
       closedBy: connection.closedBy,
     })),
     requests,
-    summary: summarise(requests, servers, options.mix, options, mishaps),
+    summary: summarise(requests, servers, options.mix, limits, mishaps),
   };
 }
 

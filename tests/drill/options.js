@@ -48,6 +48,8 @@ again, and tells what became of every request.
   --max-dropped N      exit 1 if more requests than that were dropped, timed
                        out or got a wrong status (0)
   --max-raced N        exit 1 if more requests than that were raced (no limit)
+                       With --overlap or --target, also if one was refused:
+                       somebody should listen all the time
   --json FILE          the summary, for programs
   --html FILE          the picture (drill.html)
 

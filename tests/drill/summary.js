@@ -44,11 +44,13 @@ import { FATES, LOST } from "./fate.js";
  * @property {{ ok: boolean, reasons: string[] }} verdict
  */
 
+/** @typedef {{ maxDropped: number, maxRaced: number, maxRefused: number }} Limits */
+
 /**
  * @param {Sent[]} requests
  * @param {ServerRecord[]} servers
  * @param {Route[]} mix
- * @param {{ maxDropped: number, maxRaced: number }} limits
+ * @param {Limits} limits
  * @param {string[]} mishaps what else went wrong, one sentence each
  * @returns {Summary}
  */
@@ -107,10 +109,11 @@ export function summarise(requests, servers, mix, limits, mishaps) {
 /**
  * @param {Record<Fate, number>} fates
  * @param {number} requests
- * @param {{ maxDropped: number, maxRaced: number }} limits
+ * @param {Limits} limits
  * @param {string[]} mishaps
  */
-function judgeDrill(fates, requests, { maxDropped, maxRaced }, mishaps) {
+function judgeDrill(fates, requests, limits, mishaps) {
+  const { maxDropped, maxRaced, maxRefused } = limits;
   const reasons = [...mishaps];
   const dropped = fates.dropped + fates["timed out"] + fates["wrong status"];
   if (dropped > maxDropped) {
@@ -123,6 +126,12 @@ function judgeDrill(fates, requests, { maxDropped, maxRaced }, mishaps) {
     reasons.push(
       `${fates.raced} of ${requests} requests were raced; expected ` +
         `${atMost(maxRaced)}.`,
+    );
+  }
+  if (fates.refused > maxRefused) {
+    reasons.push(
+      `${fates.refused} of ${requests} requests were refused; expected ` +
+        `${atMost(maxRefused)}, for somebody was to listen all the time.`,
     );
   }
   // Nothing lost, for nothing was there to lose.
