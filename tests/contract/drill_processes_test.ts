@@ -8,7 +8,7 @@ import { drillCommand } from "../drill/drill_command.js";
 import { Load } from "../drill/load.js";
 import { readOptions } from "../drill/options.js";
 import { Problem } from "../drill/problem.js";
-import { freePort, Server } from "../drill/server.js";
+import { freePort, saysPort, Server } from "../drill/server.js";
 import {
   badServer,
   drillCommandLine,
@@ -24,17 +24,16 @@ const home = net.createServer();
 await new Promise<void>((resolve) => home.listen(0, "127.0.0.1", resolve));
 const env = { CALLS: (home.address() as net.AddressInfo).port };
 
-/** The next one that calls; `gone` when it has ended. */
-function caller(): Promise<{ gone: Promise<unknown> }> {
-  return new Promise((resolve) =>
+/** Waits for the call of what a drill has started; `gone` when that has ended. */
+function callFrom(drill: Process): Promise<{ gone: Promise<unknown> }> {
+  return new Promise((resolve, reject) => {
     home.once("connection", (socket) => {
       socket.on("error", () => {});
       socket.resume();
-      resolve({
-        gone: new Promise((gone) => socket.on("close", gone)),
-      });
-    })
-  );
+      resolve({ gone: new Promise((gone) => socket.on("close", gone)) });
+    });
+    drill.exited.then(() => reject(new Error(drill.describe())));
+  });
 }
 
 after(() => {
@@ -177,33 +176,30 @@ describe("what a drill started ends with it", { timeout: 20_000 }, () => {
   const server = ["--command", quoted(badServer("well"))];
 
   test("a server, when the terminal is closed", async () => {
-    const called = caller();
     const drill = startDrill(...server, "--between", "60");
-    const { gone } = await called;
+    const { gone } = await callFrom(drill);
     process.kill(drill.pid, "SIGHUP");
     assertEquals((await drill.exited).code, 129);
     await gone;
   });
 
   test("the signal command", async () => {
-    const called = caller();
     const drill = startDrill(
       ...["--target", "http://127.0.0.1:9", "--between", "0.1"],
       ...["--signal-command", quoted(badServer("well"))],
     );
-    const { gone } = await called;
+    const { gone } = await callFrom(drill);
     drill.signal("SIGTERM");
     assertEquals((await drill.exited).code, 143);
     await gone;
   });
 
   test("not before it is over, where nobody reads any more", async () => {
-    const called = caller();
     const drill = startDrill(
       ...[...server, "--restarts", "1", "--between", "0.3"],
       ...["--max-dropped", "1000"],
     );
-    const { gone } = await called;
+    const { gone } = await callFrom(drill);
     drill.closeOutput();
     assertEquals((await drill.exited).code, 0);
     await gone;
@@ -214,3 +210,12 @@ function startDrill(...args: string[]): Process {
   makeFolder();
   return new Process([...drillCommandLine(), ...outputs, ...args], { env });
 }
+
+test("a line that names the port is no echo of the command", () => {
+  const says = (line: string) => saysPort(line, 3000);
+  assert(says("listening on http://127.0.0.1:3000/"));
+  assert(says('{"port":3000}'));
+  assert(!says("listening on 13000, 30001"));
+  assert(!says("> node server.js 3000"), "npm's echo, and pnpm's");
+  assert(!says("$ node server.js 3000"), "Bun's echo, and yarn's");
+});

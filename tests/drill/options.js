@@ -90,14 +90,14 @@ export function readOptions(args, ownCommand) {
   /** @type {string[]} */
   const problems = [];
   const { values, tokens } = parseArgs({
-    args,
+    args: separated(args),
     // Each wrong one is to be told in our words, and all of them at once.
     strict: false,
     tokens: true,
     allowPositionals: true,
     options: OPTIONS,
   });
-  if (values.help) return { ok: true, options: "help" };
+  if (values.help === true) return { ok: true, options: "help" };
 
   for (const token of tokens) {
     if (token.kind === "positional") {
@@ -156,6 +156,15 @@ export function readOptions(args, ownCommand) {
     return fallback;
   };
 
+  const mixes = tokens.filter((token) =>
+    token.kind === "option" && token.name === "mix"
+  );
+  if (mixes.length > 1) {
+    problems.push(
+      `--mix is given ${mixes.length} times; expected one with all the ` +
+        'routes, such as "GET / 80, POST /x 20".',
+    );
+  }
   const mix = parseMix(given("mix") ?? "GET /");
   if (!mix.ok) {
     problems.push(
@@ -216,11 +225,29 @@ const CONFLICTS = /** @type {const} */ ([
   ["target", "signal"],
 ]);
 
+/**
+ * parseArgs would take the next option for the value that an option lacks. And
+ * `deno task drill -- --rate 5` hands on its "--", as npm does not.
+ *
+ * @param {string[]} args
+ */
+function separated(args) {
+  const own = args[0] === "--" ? args.slice(1) : args;
+  const withValue = Object.entries(OPTIONS)
+    .filter(([, { type }]) => type === "string").map(([name]) => `--${name}`);
+  return own.map((arg, i) =>
+    withValue.includes(arg) && own[i + 1]?.startsWith("--") ? `${arg}=` : arg
+  );
+}
+
 /** @param {string} text */
 function readTarget(text) {
   if (!URL.canParse(text)) return undefined;
-  const { protocol, hostname, port, pathname, search } = new URL(text);
-  if (protocol !== "http:" || pathname !== "/" || search) return undefined;
+  const { protocol, host, hostname, port, href } = new URL(text);
+  // Whatever else an address may hold would go unheard.
+  if (protocol !== "http:" || href !== `http://${host}/` || port === "0") {
+    return undefined;
+  }
   return {
     host: hostname.replace(/^\[|\]$/g, ""),
     port: port ? Number(port) : 80,

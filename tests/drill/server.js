@@ -199,10 +199,9 @@ export class Server {
 
   /** @returns {Promise<void>} */
   #saysSo() {
-    const port = new RegExp(`(?<!\\d)${this.#port}(?!\\d)`);
     return new Promise((resolve) => {
       this.#onLine = (line) => {
-        if (port.test(line)) resolve();
+        if (saysPort(line, this.#port)) resolve();
       };
     });
   }
@@ -235,6 +234,17 @@ export class Server {
 }
 
 export const HOST = "127.0.0.1";
+
+/**
+ * Whether a line of output names the port. npm, yarn, pnpm and Bun print the
+ * command before they run it, and its port with it.
+ *
+ * @param {string} line
+ * @param {number} port
+ */
+export function saysPort(line, port) {
+  return !/^[>$] /.test(line) && line.split(/\D+/).includes(String(port));
+}
 
 /** @param {string} line @returns {Report | undefined} */
 function readReport(line) {
