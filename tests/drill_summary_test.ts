@@ -8,7 +8,13 @@ import { bandsOf, latencyOf, momentOf, summarise } from "./drill/summary.js";
 const mix = [{ method: "GET", path: "/", weight: 1 }];
 const limits = { maxDropped: 0, maxRaced: Infinity, maxRefused: Infinity };
 const server = { startedAt: 0, readyAt: 100, bands: [] };
-const restarted = { ...server, signalAt: 1000, exitAt: 1200, ending: "exit 0" };
+const restarted = {
+  ...server,
+  signalAt: 1000,
+  exitAt: 1200,
+  ending: "exit 0",
+  exitCode: 0,
+};
 
 function sent(due: number, ms: number, fate: Fate = "answered"): Sent {
   return {
@@ -46,7 +52,8 @@ describe("the summary", () => {
       draining: { count: 2, p50: 16, p99: 32, max: 32 },
     });
     assertEquals(fates.refused, 1);
-    assertEquals(restarts, [{ signalAt: 1000, ms: 200, ending: "exit 0" }]);
+    const ended = { ending: "exit 0", exitCode: 0, exitSignal: null };
+    assertEquals(restarts, [{ signalAt: 1000, ms: 200, ...ended }]);
     assertEquals(lost, []);
     assertEquals(verdict, { ok: true, reasons: [] });
   });
@@ -171,6 +178,13 @@ describe("the bands", () => {
       { name: "draining", from: 1040, to: 1090 },
       { name: "closing", from: 1090, to: 1290 },
       { name: "exiting", from: 1290, to: 1300 },
+    ]);
+  });
+
+  test("of a server that ended by itself end with it", () => {
+    assertEquals(bandsOf({ ...life, signalAt: undefined }, 5000), [
+      { name: "starting", from: 0, to: 100 },
+      { name: "serving", from: 100, to: 1300 },
     ]);
   });
 

@@ -92,6 +92,7 @@ describe("a server that ends by itself", { timeout: 60_000 }, () => {
       "exit code 0",
       "exit code 3",
     ]);
+    assertEquals(lives.map(({ exitCode }) => exitCode), [0, 3]);
   });
 
   test("while the next one starts", async () => {

@@ -37,6 +37,8 @@ import { bandsOf, summarise } from "./summary.js";
  * @property {number | undefined} signalAt
  * @property {number | undefined} exitAt
  * @property {string | undefined} ending
+ * @property {number | null} exitCode
+ * @property {string | null} exitSignal that ended it
  * @property {Report | undefined} report
  * @property {number | undefined} reportAt
  */
@@ -112,12 +114,13 @@ function commandLine([file = "", ...args]) {
  */
 function recordOf(life, end, since) {
   const { startedAt, readyAt, signalAt, exitAt, ending, report } = life;
+  const { exitCode, exitSignal } = life;
   return {
     startedAt: since(startedAt),
     ...(readyAt === undefined ? {} : { readyAt: since(readyAt) }),
     ...(signalAt === undefined ? {} : { signalAt: since(signalAt) }),
     ...(exitAt === undefined ? {} : { exitAt: since(exitAt) }),
-    ...(ending === undefined ? {} : { ending }),
+    ...(ending === undefined ? {} : { ending, exitCode, exitSignal }),
     ...(report === undefined ? {} : { outcome: report.outcome }),
     bands: bandsOf(life, end).map(({ name, from, to }) => (
       { name, from: since(from), to: since(to) }

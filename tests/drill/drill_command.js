@@ -80,8 +80,10 @@ export async function drillCommand(options, port, load, say) {
 /** @param {Server} server @returns {Life} */
 function lifeOf(server) {
   const { startedAt, readyAt, signalAt, exitAt, report, reportAt } = server;
+  const { exitCode, exitSignal } = server;
   const ending = exitAt === undefined ? undefined : server.ending();
-  return { startedAt, readyAt, signalAt, exitAt, ending, report, reportAt };
+  const exit = { exitAt, ending, exitCode, exitSignal };
+  return { startedAt, readyAt, signalAt, ...exit, report, reportAt };
 }
 
 /** @param {Server} server @param {number} ms @returns {Promise<boolean>} */

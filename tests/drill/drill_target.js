@@ -27,10 +27,10 @@ export async function drillTarget(options, load, say) {
     await pause(between).over;
     const signalAt = performance.now();
     say(`${signalCommand.join(" ")}, restart ${n} of ${restarts}`);
-    const { ending, ok } = await run(signalCommand);
+    const { ending, exitCode, exitSignal } = await run(signalCommand);
     const exitAt = performance.now();
     say(ending);
-    if (!ok) {
+    if (exitCode !== 0) {
       mishaps.push(
         `${signalCommand.join(" ")}: ${ending}, in restart ${n}; expected ` +
           "exit code 0.",
@@ -42,6 +42,8 @@ export async function drillTarget(options, load, say) {
       signalAt,
       exitAt,
       ending,
+      exitCode,
+      exitSignal,
       report: undefined,
       reportAt: undefined,
     });
@@ -56,7 +58,7 @@ const COMMAND_LIMIT = 600_000;
 
 /**
  * @param {string[]} command
- * @returns {Promise<{ ending: string, ok: boolean }>}
+ * @returns {Promise<{ ending: string, exitCode: number | null, exitSignal: string | null }>}
  */
 function run([file = "", ...args]) {
   return new Promise((resolve) => {
@@ -65,21 +67,19 @@ function run([file = "", ...args]) {
     });
     alive.add(child);
     const late = pause(COMMAND_LIMIT);
-    /** @param {string} ending @param {boolean} ok */
-    const over = (ending, ok) => {
+    /** @param {string} ending @param {number | null} exitCode @param {string | null} exitSignal */
+    const over = (ending, exitCode, exitSignal) => {
       alive.delete(child);
       late.cancel();
-      resolve({ ending, ok });
+      resolve({ ending, exitCode, exitSignal });
     };
     late.over.then(() => {
       child.kill("SIGKILL");
-      over(`killed after ${COMMAND_LIMIT / 1000} s`, false);
+      over(`killed after ${COMMAND_LIMIT / 1000} s`, null, "SIGKILL");
     });
-    child.on("error", ({ message }) => over(message, false));
-    child.on(
-      "exit",
-      (code, signal) =>
-        over(signal ? `ended by ${signal}` : `exit code ${code}`, code === 0),
-    );
+    child.on("error", ({ message }) => over(message, null, null));
+    child.on("exit", (code, signal) => {
+      over(signal ? `ended by ${signal}` : `exit code ${code}`, code, signal);
+    });
   });
 }

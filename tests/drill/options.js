@@ -35,7 +35,8 @@ again, and tells what became of every request.
   --overlap            start the next one before the signal; it is told to share
                        the port by REUSE_PORT=true
   --target URL         drill what is running already, http:// only, with
-  --signal-command "CMD"  what restarts it
+  --signal-command "CMD"  what restarts it; has to return when the restart is
+                       over, and within 10 minutes
 
   --rate N             requests a second (200)
   --connections N      kept connections to send them on (20)
@@ -54,7 +55,8 @@ again, and tells what became of every request.
   --html FILE          the picture (drill.html)
 
 Exit code 0: within the limits; 1: not, or a server that did not start, ended by
-itself or had to be killed; 78: the options are wrong.
+itself or had to be killed; 78: the options are wrong, or a file cannot be
+written.
 `;
 
 const text = /** @type {const} */ ({ type: "string" });

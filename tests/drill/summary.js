@@ -14,6 +14,8 @@ import { FATES, LOST } from "./fate.js";
  * @property {number} [signalAt] absent where the drill ended first
  * @property {number} [exitAt]
  * @property {string} [ending] "exit code 0", "ended by SIGTERM"
+ * @property {number | null} [exitCode]
+ * @property {string | null} [exitSignal]
  * @property {string} [outcome] the server's own word
  * @property {Band[]} bands
  */
@@ -35,11 +37,21 @@ import { FATES, LOST } from "./fate.js";
  */
 
 /**
+ * @typedef {object} Restart
+ * @property {number} signalAt
+ * @property {number} ms to the end
+ * @property {string} ending in words
+ * @property {number | null} exitCode
+ * @property {string | null} exitSignal
+ * @property {string} [outcome]
+ */
+
+/**
  * @typedef {object} Summary
  * @property {number} requests
  * @property {Record<Fate, number>} fates
  * @property {{ serving: Latency, draining: Latency }} latency of the answered
- * @property {{ signalAt: number, ms: number, ending: string, outcome?: string }[]} restarts
+ * @property {Restart[]} restarts
  * @property {LostRequest[]} lost
  * @property {{ ok: boolean, reasons: string[] }} verdict
  */
@@ -75,14 +87,18 @@ export function summarise(requests, servers, mix, limits, mishaps) {
     (during ? draining : serving).push(ended - due);
   }
 
-  const restarts = servers.flatMap(({ signalAt, exitAt, ending, outcome }) =>
-    signalAt === undefined || exitAt === undefined ? [] : [{
+  const restarts = servers.flatMap((server) => {
+    const { signalAt, exitAt, ending = "", outcome } = server;
+    const { exitCode = null, exitSignal = null } = server;
+    return signalAt === undefined || exitAt === undefined ? [] : [{
       signalAt,
       ms: exitAt - signalAt,
-      ending: ending ?? "",
+      ending,
+      exitCode,
+      exitSignal,
       ...(outcome === undefined ? {} : { outcome }),
-    }]
-  );
+    }];
+  });
   const lost = requests.filter(({ fate }) => LOST.includes(fate))
     .sort((a, b) => a.began - b.began)
     .map((request) => ({
