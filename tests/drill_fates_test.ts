@@ -1,10 +1,16 @@
 // What a drill makes of what happens to a request: each sequence of events is
 // written by hand, and time moves only when a test says so.
-import { assertEquals, assertMatch } from "@std/assert";
+import {
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { describe, test } from "node:test";
 import { Connection, type Wire } from "./drill/connection.js";
-import { type Evidence, judge, UNACCEPTED } from "./drill/fate.js";
+import { type Evidence, judge, ownTrouble, UNACCEPTED } from "./drill/fate.js";
 import { Load } from "./drill/load.js";
+import { Problem } from "./drill/problem.js";
 import { ResponseReader } from "./drill/response_reader.js";
 import { FakeClock, settle } from "./fake_clock.ts";
 
@@ -142,7 +148,7 @@ describe("refused", () => {
     assertEquals(closed(), 1);
   });
 
-  test("any other reason is named", async () => {
+  test("the network's reason is named", async () => {
     const { wire, send, fate } = setup();
     send();
     wire.fail("EHOSTUNREACH");
@@ -150,6 +156,40 @@ describe("refused", () => {
       await fate(),
       "refused: no connection came about (EHOSTUNREACH)",
     );
+  });
+});
+
+describe("no fate at all", () => {
+  test("what keeps the drill itself from connecting", async () => {
+    for (
+      const [code, remedy] of [
+        ["EMFILE", "ulimit -n"],
+        ["ENFILE", "fewer --connections"],
+        ["ENOTFOUND", "check the name in --target"],
+        ["EAI_AGAIN", "check the name in --target"],
+        ["EADDRNOTAVAIL", "a lower --rate"],
+        ["ENOBUFS", "a lower --rate"],
+        ["EINVAL", "a lower --rate"], // what Deno calls EADDRNOTAVAIL
+      ] as const
+    ) {
+      const { wire, send, evidence } = setup();
+      send();
+      wire.fail(code);
+      await settle();
+      const trouble = ownTrouble(evidence()!) ?? "";
+      assertStringIncludes(trouble, `could not connect (${code})`);
+      assertStringIncludes(trouble, remedy);
+    }
+  });
+
+  test("and nothing that a client would meet", async () => {
+    for (const code of ["ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH"]) {
+      const { wire, send, evidence } = setup();
+      send();
+      wire.fail(code);
+      await settle();
+      assertEquals(ownTrouble(evidence()!), undefined);
+    }
   });
 });
 
@@ -518,5 +558,15 @@ describe("the load", () => {
     await clock.advance(10);
     assertEquals(wires.length, 3);
     assertEquals(one.requests.map(({ fate }) => fate), ["answered", "refused"]);
+  });
+
+  test("is given up where the drill itself cannot connect", async () => {
+    const { clock, wires, load: one } = load(1);
+    one.start();
+    wires[0]!.fail("EMFILE");
+    await assertRejects(() => one.trouble, Problem, "(EMFILE)");
+    await clock.advance(100);
+    assertEquals(wires.length, 1);
+    assertEquals(one.requests, []);
   });
 });

@@ -146,6 +146,50 @@ describe("the options", () => {
     ]);
   });
 
+  test("one that lacks its value does not take the next one for it", () => {
+    assertEquals(problems("--json", "--overlap", "--rate", "--mix", "GET /"), [
+      "--json has no value; --help tells of each.",
+      "--rate has no value; --help tells of each.",
+    ]);
+    assertEquals(options("--rate", "5", "--overlap").overlap, true);
+    assertEquals(options("--command", "a --json --rate").command.length, 3);
+  });
+
+  test("may come after the -- of deno task", () => {
+    assertEquals(options("--", "--rate", "5").rate, 5);
+    assertEquals(problems("--rate", "5", "--", "--json").length, 1);
+  });
+
+  test("--help takes no value", () => {
+    assertEquals(problems("--help=no"), ["--help takes no value."]);
+  });
+
+  test("all the routes are in one --mix", () => {
+    assertEquals(problems("--mix", "GET /a", "--mix=GET /b"), [
+      "--mix is given 2 times; expected one with all the routes, such as " +
+      '"GET / 80, POST /x 20".',
+    ]);
+  });
+
+  test("a target is a host and a port alone", () => {
+    for (
+      const target of [
+        "http://user@host",
+        "http://user:secret@host:80",
+        "http://host/#part",
+        "http://host/path",
+        "http://host/?query",
+        "http://host:0",
+        "host:80",
+      ]
+    ) {
+      assertEquals(problems("--target", target, "--signal-command", "a"), [
+        `--target is "${target}"; expected an http:// address alone, such as ` +
+        "http://10.0.0.7:8080.",
+      ]);
+    }
+  });
+
   test("what restarts a target goes with one", () => {
     assertEquals(problems("--signal-command", "a"), [
       "--signal-command is given without --target; expected both, or " +
@@ -162,6 +206,13 @@ test("a command line is split as a shell would, and needs none", () => {
   assertEquals(splitWords("sh -c 'a && b > c'"), {
     ok: true,
     words: ["sh", "-c", "a && b > c"],
+  });
+  // As README.md has it.
+  const rollout = "kubectl rollout restart deployment/app && " +
+    "kubectl rollout status deployment/app";
+  assertEquals(splitWords(`sh -c '${rollout}'`), {
+    ok: true,
+    words: ["sh", "-c", rollout],
   });
   assertEquals(splitWords('node "a'), {
     ok: false,
@@ -192,6 +243,17 @@ describe("the mix", () => {
       ),
       true,
     );
+  });
+
+  test("a path is one that can be sent as it is", () => {
+    for (const path of ["/caf\u00e9", "/a#b", "/\u0001"]) {
+      assertEquals(parseMix(`GET ${path} 2`), {
+        ok: false,
+        why: `has the path ${JSON.stringify(path)} in it, and a path is of ` +
+          "printable ASCII, without #",
+      });
+    }
+    assert(parseMix('GET /a?b=%20~!"c').ok);
   });
 
   test("nothing but methods and paths is one", () => {

@@ -6,9 +6,15 @@ import type { Sent } from "./drill/load.js";
 import { bandsOf, latencyOf, momentOf, summarise } from "./drill/summary.js";
 
 const mix = [{ method: "GET", path: "/", weight: 1 }];
-const limits = { maxDropped: 0, maxRaced: Infinity };
+const limits = { maxDropped: 0, maxRaced: Infinity, maxRefused: Infinity };
 const server = { startedAt: 0, readyAt: 100, bands: [] };
-const restarted = { ...server, signalAt: 1000, exitAt: 1200, ending: "exit 0" };
+const restarted = {
+  ...server,
+  signalAt: 1000,
+  exitAt: 1200,
+  ending: "exit 0",
+  exitCode: 0,
+};
 
 function sent(due: number, ms: number, fate: Fate = "answered"): Sent {
   return {
@@ -46,7 +52,8 @@ describe("the summary", () => {
       draining: { count: 2, p50: 16, p99: 32, max: 32 },
     });
     assertEquals(fates.refused, 1);
-    assertEquals(restarts, [{ signalAt: 1000, ms: 200, ending: "exit 0" }]);
+    const ended = { ending: "exit 0", exitCode: 0, exitSignal: null };
+    assertEquals(restarts, [{ signalAt: 1000, ms: 200, ...ended }]);
     assertEquals(lost, []);
     assertEquals(verdict, { ok: true, reasons: [] });
   });
@@ -77,7 +84,7 @@ describe("the summary", () => {
         [sent(1, 1), ...fates.map((fate) => sent(2, 2, fate))],
         [restarted],
         mix,
-        { maxDropped, maxRaced },
+        { maxDropped, maxRaced, maxRefused: Infinity },
         [],
       ).verdict;
     assertEquals(lose(0, 0, "refused"), { ok: true, reasons: [] });
@@ -91,6 +98,21 @@ describe("the summary", () => {
     }
     assertEquals(lose(0, 1, "raced", "raced").reasons, [
       "2 of 3 requests were raced; expected at most 1.",
+    ]);
+  });
+
+  test("is bad where one was refused though somebody was to listen", () => {
+    const requests = [sent(1, 1), sent(2, 2, "refused")];
+    const { verdict } = summarise(
+      requests,
+      [restarted],
+      mix,
+      { ...limits, maxRefused: 0 },
+      [],
+    );
+    assertEquals(verdict.reasons, [
+      "1 of 2 requests were refused; expected none, for somebody was to " +
+      "listen all the time.",
     ]);
   });
 
@@ -156,6 +178,13 @@ describe("the bands", () => {
       { name: "draining", from: 1040, to: 1090 },
       { name: "closing", from: 1090, to: 1290 },
       { name: "exiting", from: 1290, to: 1300 },
+    ]);
+  });
+
+  test("of a server that ended by itself end with it", () => {
+    assertEquals(bandsOf({ ...life, signalAt: undefined }, 5000), [
+      { name: "starting", from: 0, to: 100 },
+      { name: "serving", from: 100, to: 1300 },
     ]);
   });
 

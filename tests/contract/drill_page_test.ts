@@ -28,6 +28,8 @@ after(async () => {
   removeFolder();
 });
 
+type FateAt = (request: number) => Fate;
+
 /** What the filters say: how many there are of each fate. */
 async function countsOf(browser: Browser): Promise<Record<string, number>> {
   return await browser.run(`Object.fromEntries(
@@ -140,6 +142,19 @@ test("the page can be used by its keys alone", {
   );
   await browser.press("Home");
   assertMatch(await browser.run(detail), /: (dropped|raced|refused) after/);
+
+  // Where all are hidden, there is none to go to.
+  await browser.run(`document.querySelectorAll("[data-fate][aria-pressed=true]")
+    .forEach((button) => button.click())`);
+  await browser.press("End");
+  await browser.press("Enter");
+  assertMatch(await browser.run(detail), /^Point at a request/);
+
+  const view = `document.getElementById("window").selectedOptions[0].label`;
+  await browser.press("+");
+  assertEquals(await browser.run(view), "a part of it");
+  await browser.press("0");
+  assertEquals(await browser.run(view), "the whole drill");
   assertEquals(browser.complaints, []);
 });
 
@@ -172,10 +187,72 @@ test("fifty thousand requests are no burden", {
   assertEquals(browser.complaints, []);
 });
 
+test("one lost of fifty thousand can be seen and found", {
+  skip: without,
+  timeout: 60_000,
+}, async () => {
+  fs.mkdirSync(path.join(root, folder), { recursive: true });
+  const page = path.join(root, folder, "one.html");
+  const connections = 2000;
+  const lost = 25_500;
+  const drill = manyRequests(
+    50_000,
+    connections,
+    (i) => i === lost ? "dropped" : "answered",
+  );
+  fs.writeFileSync(
+    page,
+    renderHtml(drill, path.join(root, "tests/drill/page")),
+  );
+  assertMatch(
+    fs.readFileSync(page, "utf8"),
+    /<title>Drill: node &lt;\/x&gt;<\/title>/,
+  );
+  const browser = await open(page);
+  assertMatch(
+    await browser.run(`document.getElementById("figures").textContent`),
+    /answered99\.99 %/,
+  );
+
+  // By far less than a pixel per row, it would be the colour of its neighbours.
+  const row = drill.connections[drill.requests[lost]?.connection ?? 0]?.slot;
+  const share = (drill.requests[lost]?.began ?? 0) / drill.ms;
+  const place = `
+    const x = 84 + ${share} * (chart.clientWidth - 104);
+    const y = 234 + (${row} + 0.5) * 460 / ${connections};`;
+  const colours: number[][] = await browser.run(`(() => {${place}
+    const dropped = new OffscreenCanvas(1, 1).getContext("2d");
+    dropped.fillStyle = getComputedStyle(document.documentElement)
+      .getPropertyValue("--dropped");
+    dropped.fillRect(0, 0, 1, 1);
+    const seen = new OffscreenCanvas(chart.width, chart.height)
+      .getContext("2d");
+    seen.drawImage(chart, 0, 0);
+    return [
+      [...dropped.getImageData(0, 0, 1, 1).data],
+      [...seen.getImageData(Math.floor(x) + 1, Math.floor(y), 1, 1).data],
+    ];
+  })()`);
+  assertEquals(colours[1], colours[0]);
+
+  // Nor need the pointer hit its row.
+  const tip: string = await browser.run(`(() => {${place}
+    const { left, top } = chart.getBoundingClientRect();
+    chart.dispatchEvent(new PointerEvent("pointermove", {
+      clientX: left + x,
+      clientY: top + y + 1.2,
+    }));
+    return document.getElementById("tip").textContent;
+  })()`);
+  assertMatch(tip, /dropped after/);
+  assertEquals(browser.complaints, []);
+});
+
 /** A drill of 21 servers over 250 s, with every fate in it. */
-function manyRequests(count: number) {
+function manyRequests(count: number, connections = 20, fateAt?: FateAt) {
   const restarts = 20;
-  const read = readOptions(["--restarts", String(restarts)], ["node", "</x>"]);
+  const args = ["--restarts", `${restarts}`, "--connections", `${connections}`];
+  const read = readOptions(args, ["node", "</x>"]);
   assert(read.ok && read.options !== "help");
   const { options } = read;
   const ms = count * 1000 / options.rate;
@@ -198,7 +275,7 @@ function manyRequests(count: number) {
       bands: bandsOf(seen, ms),
     };
   });
-  const connections = servers.flatMap(({ readyAt, exitAt = ms }) =>
+  const opened = servers.flatMap(({ readyAt, exitAt = ms }) =>
     Array.from({ length: options.connections }, (_, slot) => (
       { slot, openedAt: readyAt, closedAt: exitAt, closedBy: "server" }
     ))
@@ -206,7 +283,9 @@ function manyRequests(count: number) {
   const requests = Array.from({ length: count }, (_, i) => {
     const due = i * 1000 / options.rate;
     const server = Math.min(restarts, Math.floor(due / life));
-    const fate: Fate = due < server * life + 200
+    const fate: Fate = fateAt
+      ? fateAt(i)
+      : due < server * life + 200
       ? "refused"
       : i % 997 === 0
       ? FATES[2 + i % 4] ?? "dropped"
@@ -223,7 +302,8 @@ function manyRequests(count: number) {
       cause: fate === "answered" ? "" : "made up, <b>all of it</b>",
     };
   });
-  const summary = summarise(requests, servers, options.mix, options, []);
+  const limits = { ...options, maxRefused: Infinity };
+  const summary = summarise(requests, servers, options.mix, limits, []);
   const startedAt = new Date(0).toISOString();
   const what = options.command.join(" ");
   return {
@@ -232,7 +312,7 @@ function manyRequests(count: number) {
     options,
     ms,
     servers,
-    connections,
+    connections: opened,
     requests,
     summary,
   };

@@ -3,6 +3,8 @@
  * knows, each of which it must notice; and of our own, which must lose none.
  */
 import { after, describe, test } from "node:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
 import process from "node:process";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type Fate, UNACCEPTED, UNUSED } from "../drill/fate.js";
@@ -10,6 +12,7 @@ import {
   drill,
   drillBad,
   type Drilled,
+  folder,
   outputs,
   removeFolder,
   run,
@@ -20,6 +23,7 @@ import {
   fixture,
   killAll,
   removeScratch,
+  root,
   runtime,
   ServerProcess,
 } from "./server_process.ts";
@@ -69,6 +73,8 @@ describe("the drill notices a server that", () => {
     );
     assertEquals(restarts.length, 1);
     assertEquals(restarts[0]?.ending, "exit code 0");
+    assertEquals(restarts[0]?.exitCode, 0);
+    assertEquals(restarts[0]?.exitSignal, null);
   });
 
   test("cuts its answers", async () => {
@@ -184,13 +190,41 @@ describe("the drill finds that lastcall", () => {
     assertEquals(drilled.code, 0, drilled.output + drilled.errors);
     const { requests, fates } = drilled.seen.summary;
     assertEquals(fates.answered, requests);
+    const gone = path.join(folder, "gone");
+    fs.mkdirSync(path.join(root, gone));
+    fs.rmSync(drilled.page, { force: true });
     const failed = await drill(
-      ...["--target", server.url, "--signal-command", "false"],
-      ...["--restarts", "1", "--between", "0.2"],
+      ...["--target", server.url, "--restarts", "1", "--between", "0.2"],
+      ...["--signal-command", `sh -c 'rm -r ${gone}; exit 5'`],
+      ...["--json", path.join(gone, "drill.json")],
     );
     assertEquals(failed.code, 1);
-    assertMatch(failed.output, /^FAILED: false: exit code 1, in restart 1/m);
+    assertMatch(failed.output, /^FAILED: sh .*: exit code 5, in restart 1/m);
+    assertMatch(failed.errors, /drill\.json could not be written: /);
+    assert(fs.existsSync(failed.page), "the picture has nothing to do with it");
   });
+});
+
+test("a name that nobody has is no fault of a server", async () => {
+  const { code, errors, seen } = await drill(
+    ...["--target", "http://no-such-host.invalid", "--signal-command", "true"],
+  );
+  assertEquals(code, 1);
+  assertMatch(errors, /could not connect \(E\w+\).*; check the name/);
+  assertEquals(seen, undefined);
+});
+
+test("what cannot be written is told before the drill, exit 78", async () => {
+  const nowhere = path.join(folder, "nowhere", "drill.html");
+  const { code, errors, output } = await drill(
+    ...["--html", nowhere, "--json", folder],
+  );
+  assertEquals(code, 78);
+  const told = errors.trim().split("\n");
+  assertEquals(told.length, 2, errors);
+  assertEquals(told[0]?.startsWith(`${nowhere} could not be written: `), true);
+  assertEquals(told[1]?.startsWith(`${folder} could not be written: `), true);
+  assertEquals(output, "");
 });
 
 test("what is wrong with the options is told at once, exit 78", async () => {

@@ -10,12 +10,15 @@ export const folder = path.join("dist", `drill-${runtime}-${process.pid}`);
 const json = path.join(folder, "drill.json");
 const html = path.join(folder, "drill.html");
 export const outputs = ["--json", json, "--html", html];
+export function makeFolder(): void {
+  fs.mkdirSync(path.join(root, folder), { recursive: true });
+}
 export function removeFolder(): void {
   fs.rmSync(path.join(root, folder), { recursive: true, force: true });
 }
 
 /** The task's own permissions, from deno.json. */
-function drillCommand(): string[] {
+export function drillCommandLine(): string[] {
   if (runtime !== "deno") return [executable, "tests/drill/main.js"];
   const { tasks } = JSON.parse(
     fs.readFileSync(path.join(root, "deno.json"), "utf8"),
@@ -33,7 +36,7 @@ export interface Drilled {
 }
 
 export async function run(command: string[], args: string[]): Promise<Drilled> {
-  fs.mkdirSync(path.join(root, folder), { recursive: true });
+  makeFolder();
   fs.rmSync(path.join(root, json), { force: true });
   const tool = new Process([...command, ...args]);
   const { code } = await tool.exited;
@@ -50,20 +53,24 @@ export async function run(command: string[], args: string[]): Promise<Drilled> {
 }
 
 export function drill(...args: string[]): Promise<Drilled> {
-  return run(drillCommand(), [...outputs, ...args]);
+  return run(drillCommandLine(), [...outputs, ...args]);
 }
 
 export const quoted = (words: string[]) =>
   words.map((word) => JSON.stringify(word)).join(" ");
 
-/** One short restart of a server that is bad in this way. */
-export function drillBad(how: string, ...args: string[]): Promise<Drilled> {
+export function badServer(how: string): string[] {
   const rights = runtime === "deno"
     ? ["run", "--allow-net", "--allow-env"]
     : [];
-  const command = [executable, ...rights, "tests/drill/bad_server.js", how];
+  const file = path.join(root, "tests/drill/bad_server.js");
+  return [executable, ...rights, file, how];
+}
+
+/** One short restart of a server that is bad in this way. */
+export function drillBad(how: string, ...args: string[]): Promise<Drilled> {
   return drill(
-    ...["--command", quoted(command), "--restarts", "1", "--between", "0.4"],
-    ...args,
+    ...["--command", quoted(badServer(how)), "--restarts", "1"],
+    ...["--between", "0.4", ...args],
   );
 }

@@ -1,11 +1,18 @@
 // Servers that lose requests on purpose, for the tests of the drill. The first
 // argument says how; PORT where.
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import process from "node:process";
 
 const how = process.argv[2];
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
 const NO = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+
+// So that a test sees it end; nor does it outlive the test.
+if (process.env.CALLS) {
+  connect(Number(process.env.CALLS), "127.0.0.1")
+    .on("error", () => {})
+    .on("close", () => process.exit(1));
+}
 
 let signalled = false;
 /** Requests that were read and wait for their answer. */
@@ -27,7 +34,8 @@ const server = createServer((socket) => {
   socket.on("close", () => {
     if (--open === 0 && signalled) process.exit(0);
   });
-  socket.on("data", () => {
+  socket.on("data", (data) => {
+    if (data.toString().startsWith("GET /leave ")) process.exit(3);
     if (signalled && how !== "drops-in-flight") leaveSoon();
     switch (how) {
       // Reads each request, takes its time, and has none left at the signal. One
@@ -61,8 +69,19 @@ const server = createServer((socket) => {
     }
   });
 });
+const port = Number(process.env.PORT);
+const listen = () => server.listen(port, "127.0.0.1");
 // Not at once: after a restart there is a while in which nobody listens.
-setTimeout(() => server.listen(Number(process.env.PORT), "127.0.0.1"), 100);
+setTimeout(listen, 100);
+// It cannot share its port: so it turns the other one out.
+server.on("error", () => {
+  const other = connect(port, "127.0.0.1", () => {
+    other.write("GET /leave HTTP/1.1\r\n\r\n");
+  });
+  other.on("error", () => {});
+  other.on("close", listen);
+});
+server.on("listening", () => console.log(`listening on ${port}`));
 
 process.on("SIGTERM", () => {
   signalled = true;

@@ -37,6 +37,8 @@ import { bandsOf, summarise } from "./summary.js";
  * @property {number | undefined} signalAt
  * @property {number | undefined} exitAt
  * @property {string | undefined} ending
+ * @property {number | null} exitCode
+ * @property {string | null} exitSignal that ended it
  * @property {Report | undefined} report
  * @property {number | undefined} reportAt
  */
@@ -63,9 +65,12 @@ export async function drill(options, tell) {
   /** @type {Say} */
   const say = (text) => tell(text, load);
 
-  const { lives, mishaps, end } = target
-    ? await drillTarget(options, load, say)
-    : await drillCommand(options, port, load, say);
+  const { lives, mishaps, end } = await Promise.race([
+    load.trouble,
+    target
+      ? drillTarget(options, load, say)
+      : drillCommand(options, port, load, say),
+  ]);
 
   /** @param {number} at */
   const since = (at) => Math.round((at - zero) * 10) / 10;
@@ -76,6 +81,9 @@ export async function drill(options, tell) {
     began: since(request.began),
     ended: since(request.ended),
   }));
+  // There, somebody listens all the time.
+  const maxRefused = target || options.overlap ? 0 : Infinity;
+  const limits = { ...options, maxRefused };
   return {
     startedAt,
     what: target ? `http://${host}:${port}` : commandLine(options.command),
@@ -89,7 +97,7 @@ export async function drill(options, tell) {
       closedBy: connection.closedBy,
     })),
     requests,
-    summary: summarise(requests, servers, options.mix, options, mishaps),
+    summary: summarise(requests, servers, options.mix, limits, mishaps),
   };
 }
 
@@ -106,12 +114,13 @@ function commandLine([file = "", ...args]) {
  */
 function recordOf(life, end, since) {
   const { startedAt, readyAt, signalAt, exitAt, ending, report } = life;
+  const { exitCode, exitSignal } = life;
   return {
     startedAt: since(startedAt),
     ...(readyAt === undefined ? {} : { readyAt: since(readyAt) }),
     ...(signalAt === undefined ? {} : { signalAt: since(signalAt) }),
     ...(exitAt === undefined ? {} : { exitAt: since(exitAt) }),
-    ...(ending === undefined ? {} : { ending }),
+    ...(ending === undefined ? {} : { ending, exitCode, exitSignal }),
     ...(report === undefined ? {} : { outcome: report.outcome }),
     bands: bandsOf(life, end).map(({ name, from, to }) => (
       { name, from: since(from), to: since(to) }

@@ -1,6 +1,7 @@
+import { killAll } from "./alive.js";
 import { pause } from "./pause.js";
 import { Problem } from "./problem.js";
-import { killAll, Server } from "./server.js";
+import { Server } from "./server.js";
 
 /** @import { Life, Say } from "./drill.js" */
 /** @import { Load } from "./load.js" */
@@ -35,15 +36,10 @@ export async function drillCommand(options, port, load, say) {
     load.start();
     for (let n = 1; n <= restarts && mishaps.length === 0; n++) {
       say(`serving, before restart ${n} of ${restarts}`);
-      if (await endsWithin(server, between)) {
-        mishaps.push(
-          `The server ended by itself (${server.ending()}); expected it to ` +
-            "serve until the signal.",
-        );
-        break;
-      }
+      if (await endsWithin(server, between)) break;
       try {
         const next = overlap ? await start(true) : undefined;
+        if (server.exitAt !== undefined) break; // There is nothing to signal.
         say(`${signal}, restart ${n} of ${restarts}`);
         await server.end(signal);
         say(server.ending());
@@ -59,11 +55,17 @@ export async function drillCommand(options, port, load, say) {
         mishaps.push(error.message);
       }
     }
-    if (mishaps.length === 0) {
+    if (mishaps.length === 0 && server.exitAt === undefined) {
       say("serving, after the last restart");
-      await pause(between).over;
+      await endsWithin(server, between);
     }
     await load.stop();
+    if (server.exitAt !== undefined && server.signalAt === undefined) {
+      mishaps.push(
+        `The server ended by itself (${server.ending()}); expected it to ` +
+          "serve until the signal.",
+      );
+    }
 
     // What follows is no drill: nobody asks any more.
     const end = performance.now();
@@ -78,8 +80,10 @@ export async function drillCommand(options, port, load, say) {
 /** @param {Server} server @returns {Life} */
 function lifeOf(server) {
   const { startedAt, readyAt, signalAt, exitAt, report, reportAt } = server;
+  const { exitCode, exitSignal } = server;
   const ending = exitAt === undefined ? undefined : server.ending();
-  return { startedAt, readyAt, signalAt, exitAt, ending, report, reportAt };
+  const exit = { exitAt, ending, exitCode, exitSignal };
+  return { startedAt, readyAt, signalAt, ...exit, report, reportAt };
 }
 
 /** @param {Server} server @param {number} ms @returns {Promise<boolean>} */

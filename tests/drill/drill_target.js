@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { alive } from "./alive.js";
 import { pause } from "./pause.js";
 
 /** @import { Life, Say } from "./drill.js" */
@@ -26,10 +27,10 @@ export async function drillTarget(options, load, say) {
     await pause(between).over;
     const signalAt = performance.now();
     say(`${signalCommand.join(" ")}, restart ${n} of ${restarts}`);
-    const { ending, ok } = await run(signalCommand);
+    const { ending, exitCode, exitSignal } = await run(signalCommand);
     const exitAt = performance.now();
     say(ending);
-    if (!ok) {
+    if (exitCode !== 0) {
       mishaps.push(
         `${signalCommand.join(" ")}: ${ending}, in restart ${n}; expected ` +
           "exit code 0.",
@@ -41,6 +42,8 @@ export async function drillTarget(options, load, say) {
       signalAt,
       exitAt,
       ending,
+      exitCode,
+      exitSignal,
       report: undefined,
       reportAt: undefined,
     });
@@ -50,19 +53,33 @@ export async function drillTarget(options, load, say) {
   return { lives, mishaps, end: performance.now() };
 }
 
+/** A rollout may take its time; one that goes on for ever is none. */
+const COMMAND_LIMIT = 600_000;
+
 /**
  * @param {string[]} command
- * @returns {Promise<{ ending: string, ok: boolean }>}
+ * @returns {Promise<{ ending: string, exitCode: number | null, exitSignal: string | null }>}
  */
 function run([file = "", ...args]) {
   return new Promise((resolve) => {
     const child = spawn(file, args, {
       stdio: ["ignore", "inherit", "inherit"],
     });
-    child.on("error", ({ message }) => resolve({ ending: message, ok: false }));
+    alive.add(child);
+    const late = pause(COMMAND_LIMIT);
+    /** @param {string} ending @param {number | null} exitCode @param {string | null} exitSignal */
+    const over = (ending, exitCode, exitSignal) => {
+      alive.delete(child);
+      late.cancel();
+      resolve({ ending, exitCode, exitSignal });
+    };
+    late.over.then(() => {
+      child.kill("SIGKILL");
+      over(`killed after ${COMMAND_LIMIT / 1000} s`, null, "SIGKILL");
+    });
+    child.on("error", ({ message }) => over(message, null, null));
     child.on("exit", (code, signal) => {
-      const ending = signal ? `ended by ${signal}` : `exit code ${code}`;
-      resolve({ ending, ok: code === 0 });
+      over(signal ? `ended by ${signal}` : `exit code ${code}`, code, signal);
     });
   });
 }

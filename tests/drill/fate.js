@@ -38,6 +38,34 @@ export const LOST = ["dropped", "raced", "wrong status", "timed out"];
  * @property {number} endedAt
  */
 
+const REFUSED = "ECONNREFUSED";
+/** It had come about, and was gone before we knew; Bun's may just close. */
+const RESET = ["ECONNRESET", "ECONNABORTED", "EPIPE", "closed"];
+/** The network's word, which a client would hear as well. */
+const UNREACHED = ["EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "EHOSTDOWN"];
+
+/**
+ * Why the drill could not connect, where the fault is its own: then it has
+ * nothing to tell of the server. A code that nobody has thought of is one too,
+ * for a refusal may be no reason to fail.
+ *
+ * @param {Evidence} evidence
+ * @returns {string | undefined}
+ */
+export function ownTrouble({ unconnected: code }) {
+  if (code === undefined || [REFUSED, ...RESET, ...UNREACHED].includes(code)) {
+    return undefined;
+  }
+  const remedy = ["EMFILE", "ENFILE"].includes(code)
+    ? "raise the limit of open files (ulimit -n), or give fewer --connections"
+    : ["ENOTFOUND", "EAI_AGAIN"].includes(code)
+    ? "check the name in --target"
+    : "if this machine has run out of local ports, give fewer --connections " +
+      "or a lower --rate";
+  return `The drill itself could not connect (${code}), which tells nothing ` +
+    `of the server; ${remedy}.`;
+}
+
 /** A reset this soon after the sending crossed it on the way. */
 const MOMENT = 20;
 
@@ -62,8 +90,8 @@ export function judge(evidence) {
       : `only ${bytes} bytes of the answer came`;
     return { fate: "timed out", cause };
   }
-  if (unconnected !== undefined && unconnected !== "ECONNRESET") {
-    const cause = unconnected === "ECONNREFUSED"
+  if (unconnected !== undefined && !RESET.includes(unconnected)) {
+    const cause = unconnected === REFUSED
       ? "nobody was listening"
       : `no connection came about (${unconnected})`;
     return { fate: "refused", cause };

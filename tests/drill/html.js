@@ -83,5 +83,6 @@ function packed({ requests, ...drill }) {
 
 /** @param {string} text */
 function escape(text) {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;");
 }

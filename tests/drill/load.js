@@ -1,6 +1,7 @@
 import { Connection } from "./connection.js";
-import { judge } from "./fate.js";
+import { judge, ownTrouble } from "./fate.js";
 import { inTurn, requestText } from "./mix.js";
+import { Problem } from "./problem.js";
 
 /** @import { Clock } from "./clock.js" */
 /** @import { Wire } from "./connection.js" */
@@ -56,6 +57,12 @@ export class Load {
   requests = [];
   /** @type {{ slot: number, connection: Connection }[]} */
   connections = [];
+
+  /** @type {(problem: Problem) => void} */
+  #giveUp = () => {};
+  /** Rejects where the drill itself is at fault. */
+  /** @type {Promise<never>} */
+  trouble = new Promise((_, reject) => this.#giveUp = reject);
 
   #options;
   /** @type {Slot[]} */
@@ -140,6 +147,11 @@ export class Load {
       this.#texts[route] ?? "",
       due + timeout,
     );
+    const trouble = ownTrouble(evidence);
+    if (trouble) {
+      this.#cancel?.();
+      return this.#giveUp(new Problem(trouble));
+    }
     slot.busy = false;
     this.#over({
       due,

@@ -1,13 +1,13 @@
 // The drill: what a deploy does to your clients, as a picture and an exit code.
 // `npm run drill`, `deno task drill`, `bun run drill`; --help tells the rest.
 
-import { writeFileSync } from "node:fs";
+import { closeSync, openSync, unlinkSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import process from "node:process";
 import { drill } from "./drill.js";
 import { renderHtml } from "./html.js";
 import { HELP, readOptions } from "./options.js";
 import { Problem } from "./problem.js";
-import { killAll } from "./server.js";
 import { describe, Progress } from "./terminal.js";
 
 /** @returns {Promise<number>} */
@@ -22,12 +22,19 @@ async function main() {
     return 0;
   }
   const { options } = read;
-  // Servers have process groups of their own: a Ctrl-C is ours alone.
-  for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) {
-    process.on(signal, () => {
-      killAll();
-      process.exit(signal === "SIGINT" ? 130 : 143);
-    });
+  const files = [options.html, options.json].filter((file) =>
+    file !== undefined
+  );
+  if (files.map(canWrite).includes(false)) return 78;
+
+  // Servers have process groups of their own: a Ctrl-C is ours alone. What is
+  // alive ends with us.
+  for (const signal of /** @type {const} */ (["SIGHUP", "SIGINT", "SIGTERM"])) {
+    process.on(signal, () => process.exit(128 + constants.signals[signal]));
+  }
+  // Where nobody reads any more, the picture and the exit code still count.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", () => {});
   }
 
   const progress = new Progress();
@@ -39,10 +46,11 @@ async function main() {
     progress.end();
     console.log(describe(seen));
     const { requests: _, connections: __, ...summary } = seen;
-    if (options.json) write(options.json, JSON.stringify(summary, null, 2));
-    write(options.html, renderHtml(seen));
-    console.log(`${options.html} has the picture.`);
-    return seen.summary.verdict.ok ? 0 : 1;
+    const written = write(options.html, renderHtml(seen));
+    if (written) console.log(`${options.html} has the picture.`);
+    const text = JSON.stringify(summary, null, 2);
+    const told = !options.json || write(options.json, text);
+    return seen.summary.verdict.ok && written && told ? 0 : 1;
   } catch (error) {
     progress.end();
     if (!(error instanceof Problem)) throw error;
@@ -58,16 +66,42 @@ function ownCommand() {
   return [process.execPath, file];
 }
 
+/**
+ * Whether a file can be written is found out before the drill, not after.
+ *
+ * @param {string} file
+ */
+function canWrite(file) {
+  return tryOn(file, () => {
+    try {
+      closeSync(openSync(file, "wx"));
+      unlinkSync(file); // A drill that fails writes none.
+    } catch (error) {
+      const { code } = /** @type {NodeJS.ErrnoException} */ (error);
+      if (code !== "EEXIST") throw error;
+      closeSync(openSync(file, "a"));
+    }
+  });
+}
+
 /** @param {string} file @param {string} text */
 function write(file, text) {
+  return tryOn(file, () => writeFileSync(file, `${text}\n`));
+}
+
+/** @param {string} file @param {() => void} act */
+function tryOn(file, act) {
   try {
-    writeFileSync(file, `${text}\n`);
+    act();
+    return true;
   } catch (error) {
     const { message } = /** @type {Error} */ (error);
-    throw new Problem(
+    console.error(
       `${file} could not be written: ${message}; choose another file.`,
     );
+    return false;
   }
 }
 
-process.exitCode = await main();
+// At once: a drill that gave up has left timers and a server.
+process.exit(await main());

@@ -24,6 +24,11 @@ export function parseMix(text) {
     if (!method || !path || Number(weight) < 1) {
       return { ok: false, why: `has ${JSON.stringify(part.trim())} in it` };
     }
+    if (!/^[!-"$-~]+$/.test(path)) {
+      const why = `has the path ${JSON.stringify(path)} in it, and a path is ` +
+        "of printable ASCII, without #";
+      return { ok: false, why };
+    }
     if (method === "CONNECT") {
       return { ok: false, why: "asks for CONNECT, which is for proxies" };
     }

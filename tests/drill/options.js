@@ -35,7 +35,8 @@ again, and tells what became of every request.
   --overlap            start the next one before the signal; it is told to share
                        the port by REUSE_PORT=true
   --target URL         drill what is running already, http:// only, with
-  --signal-command "CMD"  what restarts it
+  --signal-command "CMD"  what restarts it; has to return when the restart is
+                       over, and within 10 minutes
 
   --rate N             requests a second (200)
   --connections N      kept connections to send them on (20)
@@ -48,11 +49,14 @@ again, and tells what became of every request.
   --max-dropped N      exit 1 if more requests than that were dropped, timed
                        out or got a wrong status (0)
   --max-raced N        exit 1 if more requests than that were raced (no limit)
+                       With --overlap or --target, also if one was refused:
+                       somebody should listen all the time
   --json FILE          the summary, for programs
   --html FILE          the picture (drill.html)
 
 Exit code 0: within the limits; 1: not, or a server that did not start, ended by
-itself or had to be killed; 78: the options are wrong.
+itself or had to be killed; 78: the options are wrong, or a file cannot be
+written.
 `;
 
 const text = /** @type {const} */ ({ type: "string" });
@@ -88,14 +92,14 @@ export function readOptions(args, ownCommand) {
   /** @type {string[]} */
   const problems = [];
   const { values, tokens } = parseArgs({
-    args,
+    args: separated(args),
     // Each wrong one is to be told in our words, and all of them at once.
     strict: false,
     tokens: true,
     allowPositionals: true,
     options: OPTIONS,
   });
-  if (values.help) return { ok: true, options: "help" };
+  if (values.help === true) return { ok: true, options: "help" };
 
   for (const token of tokens) {
     if (token.kind === "positional") {
@@ -154,6 +158,15 @@ export function readOptions(args, ownCommand) {
     return fallback;
   };
 
+  const mixes = tokens.filter((token) =>
+    token.kind === "option" && token.name === "mix"
+  );
+  if (mixes.length > 1) {
+    problems.push(
+      `--mix is given ${mixes.length} times; expected one with all the ` +
+        'routes, such as "GET / 80, POST /x 20".',
+    );
+  }
   const mix = parseMix(given("mix") ?? "GET /");
   if (!mix.ok) {
     problems.push(
@@ -214,11 +227,29 @@ const CONFLICTS = /** @type {const} */ ([
   ["target", "signal"],
 ]);
 
+/**
+ * parseArgs would take the next option for the value that an option lacks. And
+ * `deno task drill -- --rate 5` hands on its "--", as npm does not.
+ *
+ * @param {string[]} args
+ */
+function separated(args) {
+  const own = args[0] === "--" ? args.slice(1) : args;
+  const withValue = Object.entries(OPTIONS)
+    .filter(([, { type }]) => type === "string").map(([name]) => `--${name}`);
+  return own.map((arg, i) =>
+    withValue.includes(arg) && own[i + 1]?.startsWith("--") ? `${arg}=` : arg
+  );
+}
+
 /** @param {string} text */
 function readTarget(text) {
   if (!URL.canParse(text)) return undefined;
-  const { protocol, hostname, port, pathname, search } = new URL(text);
-  if (protocol !== "http:" || pathname !== "/" || search) return undefined;
+  const { protocol, host, hostname, port, href } = new URL(text);
+  // Whatever else an address may hold would go unheard.
+  if (protocol !== "http:" || href !== `http://${host}/` || port === "0") {
+    return undefined;
+  }
   return {
     host: hostname.replace(/^\[|\]$/g, ""),
     port: port ? Number(port) : 80,

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import * as net from "node:net";
 import process from "node:process";
+import { alive } from "./alive.js";
 import { pause } from "./pause.js";
 import { Problem } from "./problem.js";
 
@@ -11,6 +12,8 @@ const TRY_EVERY = 20;
 const SETTLES = 200;
 /** What Kubernetes gives a pod before it kills it. */
 const EXIT_LIMIT = 30_000;
+/** Of a server that has ended, how long its output may stay open. */
+const OUTPUT_LIMIT = 500;
 /** Of what a server printed, the end is enough to say what went wrong. */
 const LINES_KEPT = 12;
 
@@ -79,19 +82,32 @@ export class Server {
     this.#read(this.#child.stderr);
     this.exited = new Promise((resolve) => {
       this.#child.on("exit", (code, signal) => {
-        this.exitAt = performance.now();
+        this.exitAt ??= performance.now();
         this.exitCode = code;
         this.exitSignal = signal;
+        // Now, while the number of its group cannot be somebody else's.
+        this.#killGroup();
+        alive.delete(this);
+
+        // "close" comes when the output has been read to its end as well; but
+        // a helper in a group of its own may keep that open for ever.
+        const late = pause(OUTPUT_LIMIT);
+        late.over.then(() => {
+          this.#child.stdout.destroy();
+          this.#child.stderr.destroy();
+          resolve();
+        });
+        this.exited.then(late.cancel);
       });
-      // "close" comes when the output has been read to its end as well.
       this.#child.on("close", () => resolve());
       this.#child.on("error", (error) => {
         this.exitAt ??= performance.now();
         this.#lines.push(error.message);
+        alive.delete(this);
         resolve();
       });
     });
-    running.add(this);
+    alive.add(this);
   }
 
   /**
@@ -131,9 +147,7 @@ export class Server {
   /** @param {NodeJS.Signals} signal */
   async end(signal) {
     this.signalAt = performance.now();
-    // On Deno, child.kill() makes the exit look as if the signal had been its
-    // cause.
-    if (this.exitAt === undefined) process.kill(this.#child.pid ?? 0, signal);
+    if (this.exitAt === undefined) this.#signal(signal);
     const late = pause(EXIT_LIMIT);
     late.over.then(() => {
       this.killed = true;
@@ -152,11 +166,28 @@ export class Server {
   }
 
   kill() {
-    running.delete(this);
+    this.exitAt ??= performance.now();
+    this.#killGroup();
+  }
+
+  #killGroup() {
     try {
       process.kill(-(this.#child.pid ?? NaN), "SIGKILL");
     } catch {
       // The whole group is gone already.
+    }
+  }
+
+  /** @param {NodeJS.Signals} signal */
+  #signal(signal) {
+    try {
+      // On Deno, child.kill() makes the exit look as if the signal had been its
+      // cause.
+      process.kill(this.#child.pid ?? 0, signal);
+    } catch (error) {
+      const { code } = /** @type {NodeJS.ErrnoException} */ (error);
+      // It has ended, and the news of that is on its way.
+      if (code !== "ESRCH") throw error;
     }
   }
 
@@ -168,10 +199,9 @@ export class Server {
 
   /** @returns {Promise<void>} */
   #saysSo() {
-    const port = new RegExp(`(?<!\\d)${this.#port}(?!\\d)`);
     return new Promise((resolve) => {
       this.#onLine = (line) => {
-        if (port.test(line)) resolve();
+        if (saysPort(line, this.#port)) resolve();
       };
     });
   }
@@ -205,12 +235,15 @@ export class Server {
 
 export const HOST = "127.0.0.1";
 
-/** @type {Set<Server>} */
-const running = new Set();
-
-/** Whatever happens, no server of ours stays behind. */
-export function killAll() {
-  for (const server of running) server.kill();
+/**
+ * Whether a line of output names the port. npm, yarn, pnpm and Bun print the
+ * command before they run it, and its port with it.
+ *
+ * @param {string} line
+ * @param {number} port
+ */
+export function saysPort(line, port) {
+  return !/^[>$] /.test(line) && line.split(/\D+/).includes(String(port));
 }
 
 /** @param {string} line @returns {Report | undefined} */

@@ -14,6 +14,8 @@ import { FATES, LOST } from "./fate.js";
  * @property {number} [signalAt] absent where the drill ended first
  * @property {number} [exitAt]
  * @property {string} [ending] "exit code 0", "ended by SIGTERM"
+ * @property {number | null} [exitCode]
+ * @property {string | null} [exitSignal]
  * @property {string} [outcome] the server's own word
  * @property {Band[]} bands
  */
@@ -35,20 +37,32 @@ import { FATES, LOST } from "./fate.js";
  */
 
 /**
+ * @typedef {object} Restart
+ * @property {number} signalAt
+ * @property {number} ms to the end
+ * @property {string} ending in words
+ * @property {number | null} exitCode
+ * @property {string | null} exitSignal
+ * @property {string} [outcome]
+ */
+
+/**
  * @typedef {object} Summary
  * @property {number} requests
  * @property {Record<Fate, number>} fates
  * @property {{ serving: Latency, draining: Latency }} latency of the answered
- * @property {{ signalAt: number, ms: number, ending: string, outcome?: string }[]} restarts
+ * @property {Restart[]} restarts
  * @property {LostRequest[]} lost
  * @property {{ ok: boolean, reasons: string[] }} verdict
  */
+
+/** @typedef {{ maxDropped: number, maxRaced: number, maxRefused: number }} Limits */
 
 /**
  * @param {Sent[]} requests
  * @param {ServerRecord[]} servers
  * @param {Route[]} mix
- * @param {{ maxDropped: number, maxRaced: number }} limits
+ * @param {Limits} limits
  * @param {string[]} mishaps what else went wrong, one sentence each
  * @returns {Summary}
  */
@@ -73,14 +87,18 @@ export function summarise(requests, servers, mix, limits, mishaps) {
     (during ? draining : serving).push(ended - due);
   }
 
-  const restarts = servers.flatMap(({ signalAt, exitAt, ending, outcome }) =>
-    signalAt === undefined || exitAt === undefined ? [] : [{
+  const restarts = servers.flatMap((server) => {
+    const { signalAt, exitAt, ending = "", outcome } = server;
+    const { exitCode = null, exitSignal = null } = server;
+    return signalAt === undefined || exitAt === undefined ? [] : [{
       signalAt,
       ms: exitAt - signalAt,
-      ending: ending ?? "",
+      ending,
+      exitCode,
+      exitSignal,
       ...(outcome === undefined ? {} : { outcome }),
-    }]
-  );
+    }];
+  });
   const lost = requests.filter(({ fate }) => LOST.includes(fate))
     .sort((a, b) => a.began - b.began)
     .map((request) => ({
@@ -107,10 +125,11 @@ export function summarise(requests, servers, mix, limits, mishaps) {
 /**
  * @param {Record<Fate, number>} fates
  * @param {number} requests
- * @param {{ maxDropped: number, maxRaced: number }} limits
+ * @param {Limits} limits
  * @param {string[]} mishaps
  */
-function judgeDrill(fates, requests, { maxDropped, maxRaced }, mishaps) {
+function judgeDrill(fates, requests, limits, mishaps) {
+  const { maxDropped, maxRaced, maxRefused } = limits;
   const reasons = [...mishaps];
   const dropped = fates.dropped + fates["timed out"] + fates["wrong status"];
   if (dropped > maxDropped) {
@@ -123,6 +142,12 @@ function judgeDrill(fates, requests, { maxDropped, maxRaced }, mishaps) {
     reasons.push(
       `${fates.raced} of ${requests} requests were raced; expected ` +
         `${atMost(maxRaced)}.`,
+    );
+  }
+  if (fates.refused > maxRefused) {
+    reasons.push(
+      `${fates.refused} of ${requests} requests were refused; expected ` +
+        `${atMost(maxRefused)}, for somebody was to listen all the time.`,
     );
   }
   // Nothing lost, for nothing was there to lose.
@@ -188,8 +213,8 @@ export function momentOf({ began, ended }, servers) {
  * @returns {Band[]}
  */
 export function bandsOf(server, end) {
-  const { startedAt, readyAt = end, report } = server;
-  const { signalAt = end, exitAt = end, reportAt = exitAt } = server;
+  const { startedAt, readyAt = end, exitAt = end, report } = server;
+  const { signalAt = exitAt, reportAt = exitAt } = server;
   const bands = [
     { name: "starting", from: startedAt, to: readyAt },
     { name: "serving", from: readyAt, to: signalAt },

@@ -83,7 +83,7 @@ function bringIntoView(request) {
   const width = view.to - view.from;
   if (began >= view.from && Math.min(ended, began + width) <= view.to) return;
   look(began - width / 2, began + width / 2);
-  redraw(true);
+  moved();
 }
 
 /** What is known of the selected request, for eyes and for screen readers. */
@@ -116,9 +116,12 @@ function tell() {
 }
 
 /** The next one that is shown. */
-/** @param {number} step @param {(request: number) => boolean} fits */
-function nextInTime(step, fits) {
-  const first = selected >= 0 ? selected + step : firstInView(step);
+/** @param {number} step @param {(request: number) => boolean} fits @param {number} first */
+function nextInTime(
+  step,
+  fits,
+  first = selected >= 0 ? selected + step : firstInView(step),
+) {
   for (let i = first; i >= 0 && i < total; i += step) {
     if (isShown(i) && fits(i)) return choose(i, opened);
   }
@@ -157,11 +160,8 @@ const keys = {
   ArrowDown: () => nextRow(1),
   ArrowUp: () => nextRow(-1),
   Home:
-    () => (selected = -1,
-      look(0, view.to - view.from),
-      redraw(true),
-      nextInTime(1, () => true)),
-  End: () => (selected = total, nextInTime(-1, () => true)),
+    () => (look(0, view.to - view.from), moved(), nextInTime(1, () => true, 0)),
+  End: () => nextInTime(-1, () => true, total - 1),
   n: () => nextInTime(1, (i) => lostFates.has(columns.fate[i] ?? 0)),
   p: () => nextInTime(-1, (i) => lostFates.has(columns.fate[i] ?? 0)),
   Enter: () => {
@@ -181,6 +181,12 @@ function zoomBy(factor) {
   const began = columns.began[selected] ?? -1;
   const inView = began >= view.from && began <= view.to;
   zoom(factor, inView ? began : (view.from + view.to) / 2);
+  moved();
+}
+
+/** What is seen now has no name, unless it is all there is. */
+function moved() {
+  windows.value = view.to - view.from < drill.ms ? "part" : "-1";
   redraw(true);
 }
 
@@ -223,7 +229,7 @@ function listen() {
     if (dragged && Math.abs(dragged.to - dragged.from) > 4) {
       const [from, to] = [timeAt(dragged.from), timeAt(dragged.to)];
       look(Math.min(from, to), Math.max(from, to));
-      redraw(true);
+      moved();
     } else choose(requestAt(event.offsetX, event.offsetY), true);
   });
   canvas.addEventListener("pointerleave", () => tip.hidden = true);
@@ -241,7 +247,7 @@ function listen() {
       const shift = across / canvas.clientWidth * (view.to - view.from);
       look(view.from + shift, view.to + shift);
     }
-    redraw(true);
+    moved();
   }, { passive: false });
 
   element("in").addEventListener("click", () => zoomBy(0.5));
@@ -309,7 +315,11 @@ function addFilters() {
 }
 
 function addWindows() {
-  windows.append(make("option", { value: "-1" }, "the whole drill"));
+  windows.append(
+    make("option", { value: "-1" }, "the whole drill"),
+    // Nobody can choose it.
+    make("option", { value: "part", hidden: "" }, "a part of it"),
+  );
   for (const index of drill.summary.restarts.keys()) {
     windows.append(
       make("option", { value: `${index}` }, `restart ${index + 1}`),

@@ -21,6 +21,7 @@ import {
   latencyTicks,
   latencyY,
   LEFT,
+  lostHeight,
   RIGHT,
   rowHeight,
   ROWS,
@@ -251,7 +252,7 @@ function bars(c) {
 function barsOf(c, fate, lost) {
   c.fillStyle = colour(fates[fate] ?? "");
   const least = lost ? LEAST_WIDTH_LOST : LEAST_WIDTH;
-  const height = rowHeight * (lost ? 1 : 0.68);
+  const height = lost ? lostHeight : rowHeight * 0.68;
   // One may have begun long before what is seen.
   const earliest = view.from - drill.options.timeout;
   for (const [row, list] of byRow.entries()) {

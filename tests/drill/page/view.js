@@ -1,4 +1,13 @@
-import { bands, columns, drill, isShown, rowOf, rows, total } from "./data.js";
+import {
+  bands,
+  columns,
+  drill,
+  isShown,
+  lostFates,
+  rowOf,
+  rows,
+  total,
+} from "./data.js";
 import { fateOf, latencyOf } from "./words.js";
 
 /** The least that is worth looking at, in milliseconds. */
@@ -51,6 +60,8 @@ export const HEIGHT = ROWS.top + ROWS.height + 34;
 export const size = { width: 0 };
 
 export const rowHeight = ROWS.height / rows;
+/** A loss must be seen from afar, and found by the pointer. */
+export const lostHeight = Math.max(rowHeight, 3);
 
 /** @param {number} time */
 export function xOf(time) {
@@ -107,12 +118,16 @@ export function requestAt(x, y) {
     if (!isShown(request)) continue;
     const overRows = y >= ROWS.top && y < ROWS.top + ROWS.height;
     const dx = overRows ? Math.max(from - x, x - to, 0) : dueX - x;
-    const row = Math.floor((y - ROWS.top) / rowHeight);
-    if (overRows && rowOf(request) !== row) continue;
+    const lost = lostFates.has(columns.fate[request] ?? 0);
+    const middle = ROWS.top + (rowOf(request) + 0.5) * rowHeight;
+    const reach = (lost ? lostHeight : rowHeight) / 2;
+    if (overRows && rowOf(request) < 0) continue;
+    if (overRows && Math.abs(y - middle) > reach) continue;
     if (!overRows && fateOf(request) === "refused") continue;
     const dy = overRows ? 0 : latencyY(latencyOf(request)) - y;
     const distance = dx ** 2 + dy ** 2;
-    if (distance < nearest) {
+    // What was lost is painted over what was not.
+    if (distance < nearest || lost && distance === nearest) {
       nearest = distance;
       best = request;
     }
