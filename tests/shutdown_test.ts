@@ -39,7 +39,7 @@ describe("the options", () => {
     assertThrows(
       () => new ShutdownController(wrong),
       RangeError,
-      "drainTimeout is -1, idleGrace is NaN, socketBatch is 0; expected",
+      "idleGrace is NaN, drainTimeout is -1, socketBatch is 0; expected",
     );
   });
 
