@@ -85,7 +85,7 @@ export function createApp(
           });
           await pause(1000, over);
         }
-      }),
+      }, { onError: (error) => void answerError(error, c) }),
   );
 
   return app;

@@ -38,8 +38,12 @@ export function observeRequests(
       }
       const { method, path } = c.req;
       const bytes = bodyLength();
-      // Nobody will read it, and what goes on streaming it must learn that.
-      if (method === "HEAD") c.res.body?.cancel().catch(() => {});
+      if (method === "HEAD") {
+        // Deno and Bun would count the body that is not sent.
+        if (bytes) c.res.headers.set("Content-Length", `${bytes}`);
+        // Nobody will read it, and what goes on streaming it must learn that.
+        c.res.body?.cancel().catch(() => {});
+      }
       const request: Answered = {
         method,
         route: routeOf(c),

@@ -341,6 +341,7 @@ describe("methods", () => {
     const response = await app.request("/", { method: "HEAD" });
     assertEquals([response.status, await response.text()], [200, ""]);
     assertMatch(response.headers.get("Content-Type") ?? "", /^text\/plain/);
+    assertEquals(response.headers.get("Content-Length"), "21");
     assertEquals(logged()[0]!.method, "HEAD");
   });
 

@@ -1,17 +1,20 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { Hono } from "hono";
 import { test } from "node:test";
-import { eventStream } from "../src/server/event_stream.ts";
+import {
+  eventStream,
+  type EventStreamOptions,
+} from "../src/server/event_stream.ts";
 
 const LAST = "event: shutdown\ndata: the server is shutting down\n\n";
 
 function open(
   leaving: AbortSignal,
   send: Parameters<typeof eventStream>[2],
-  heartbeat = 60_000,
+  options: EventStreamOptions = {},
 ): Response | Promise<Response> {
   const app = new Hono();
-  app.get("/", (c) => eventStream(c, leaving, send, { heartbeat }));
+  app.get("/", (c) => eventStream(c, leaving, send, options));
   return app.request("/");
 }
 
@@ -44,6 +47,18 @@ test("a stream that ends by itself has no last event of ours", async () => {
   assertEquals(await response.text(), "data: one\n\n");
 });
 
+test("what a sender throws is told, and not to the client", async () => {
+  const { signal } = new AbortController();
+  const told: unknown[] = [];
+  const error = new Error("a secret");
+  const response = await open(signal, async (stream) => {
+    await stream.writeSSE({ data: "one" });
+    throw error;
+  }, { onError: (error) => told.push(error) });
+  assertEquals(await response.text(), "data: one\n\n");
+  assertEquals(told, [error]);
+});
+
 test("a stream opened during the shutdown ends at once", async () => {
   const response = await open(
     AbortSignal.abort(),
@@ -57,7 +72,7 @@ test("a quiet stream carries a heartbeat", async () => {
   const response = await open(
     leaving.signal,
     () => new Promise(() => {}),
-    10,
+    { heartbeat: 10 },
   );
   const reader = response.body!.getReader();
   const first = new TextDecoder().decode((await reader.read()).value);

@@ -1,6 +1,7 @@
 import type { Context } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import { LONGEST_WAIT } from "./clock.ts";
+import { toError } from "./shutdown.ts";
 
 export interface EventStreamOptions {
   /**
@@ -8,6 +9,11 @@ export interface EventStreamOptions {
    * a balancer takes a quiet stream for a dead one. Default 15,000.
    */
   heartbeat?: number;
+  /**
+   * What `send` throws comes too late for the app's own `onError`: the answer has
+   * begun. Default: `console.error`.
+   */
+  onError?: (error: Error) => void;
 }
 
 /**
@@ -20,7 +26,7 @@ export function eventStream(
   c: Context,
   leaving: AbortSignal,
   send: (stream: SSEStreamingApi, over: AbortSignal) => Promise<void>,
-  { heartbeat = 15_000 }: EventStreamOptions = {},
+  { heartbeat = 15_000, onError = console.error }: EventStreamOptions = {},
 ): Response {
   return streamSSE(c, async (stream) => {
     const over = new AbortController();
@@ -38,8 +44,8 @@ export function eventStream(
     try {
       await Promise.race([send(stream, over.signal), ended]);
     } catch (error) {
-      // It was told that all is over, and said so.
-      if (!over.signal.aborted) throw error;
+      // Unless it was told that all is over, and said so.
+      if (!over.signal.aborted) onError(toError(error));
     } finally {
       clearInterval(beating);
       leaving.removeEventListener("abort", end);
