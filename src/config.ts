@@ -13,9 +13,7 @@ import {
   readEnvironment,
   secret,
 } from "./environment.ts";
-
-/** Timers of every runtime wrap beyond this: about 24.8 days. */
-const LONGEST_TIME = 2 ** 31 - 1;
+import { LONGEST_WAIT } from "./server/mod.ts";
 
 /** `expected` is the end of the sentence that a wrong value is answered with. */
 function text(expected: string, fits: (text: string) => boolean) {
@@ -32,8 +30,8 @@ const port = wholeNumber(
   "a whole number from 0 to 65535, such as 3000",
 );
 const time = wholeNumber(
-  LONGEST_TIME,
-  `a whole number of milliseconds from 0 to ${LONGEST_TIME}, such as 500`,
+  LONGEST_WAIT,
+  `a whole number of milliseconds from 0 to ${LONGEST_WAIT}, such as 500`,
 );
 const path = v.string();
 const flag = v.pipe(

@@ -1,4 +1,4 @@
-/** The timers of every runtime fire at once when asked to wait for longer. */
+/** Asked to wait for longer, about 24.8 days, timers of all runtimes fire at once. */
 export const LONGEST_WAIT = 2 ** 31 - 1;
 
 /** Time as a parameter, so that tests of deadlines wait for nothing. */

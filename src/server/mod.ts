@@ -9,6 +9,7 @@ import type { ShutdownController, ShutdownReport } from "./shutdown.ts";
 export type { Limits, Tls } from "../../runtimes/runtime.ts";
 export { getConnInfo, upgradeWebSocket } from "#runtime";
 export { bodyLimit } from "./body_limit.ts";
+export { LONGEST_WAIT } from "./clock.ts";
 export { eventStream, type EventStreamOptions } from "./event_stream.ts";
 export {
   type CheckResult,

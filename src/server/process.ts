@@ -36,29 +36,34 @@ export function watchProcess(
     if (!shutdown.signal.aborted) shutdown.begin(signal);
     else if (now - firstAt >= SAME_SIGNAL_WITHIN) shutdown.force(signal);
   };
-  const onUncaught = (cause: unknown) => {
-    const { message: error, stack } = toError(cause);
-    shutdown.log({
-      level: "error",
-      message: "uncaught error",
-      error,
-      // A start that fails says in its one sentence all that there is to say.
-      ...(cause instanceof StartError ? {} : { stack }),
-    });
-    shutdown.fail(cause, "an uncaught error");
-  };
-
-  const deaf = signals.map((signal) =>
+  const stopSignals = signals.map((signal) =>
     runtime.onSignal(signal, () => onSignal(signal))
   );
-  const calm = runtime.onUncaught(onUncaught);
+  const stopUncaught = runtime.onUncaught((cause) => {
+    logError(shutdown, "uncaught error", cause);
+    shutdown.fail(cause, "an uncaught error");
+  });
   shutdown.finished.then(({ exitCode }) => {
-    calm();
+    stopUncaught();
     if (exitCode !== 0) runtime.setExitCode(exitCode);
     // A quiet server has closed before the second half of a Ctrl-C comes, which
     // would kill it on its way out (Node: 5 of 6 times at 5 ms).
-    clock.later(SAME_SIGNAL_WITHIN, () => deaf.forEach((stop) => stop()));
+    clock.later(
+      SAME_SIGNAL_WITHIN,
+      () => stopSignals.forEach((stop) => stop()),
+    );
   });
+}
+
+/** A StartError says in its one sentence all that there is to say: no stack. */
+export function logError(
+  { log }: ShutdownController,
+  message: string,
+  cause: unknown,
+): void {
+  const { message: error, stack } = toError(cause);
+  const where = cause instanceof StartError ? {} : { stack };
+  log({ level: "error", message, error, ...where });
 }
 
 function refuseOldRuntime({ name, version, oldest }: Runtime): void {

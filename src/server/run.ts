@@ -1,11 +1,6 @@
 import type { Runtime } from "../../runtimes/runtime.ts";
-import { watchProcess } from "./process.ts";
-import {
-  type ShutdownController,
-  type ShutdownReport,
-  toError,
-} from "./shutdown.ts";
-import { StartError } from "./start_error.ts";
+import { logError, watchProcess } from "./process.ts";
+import type { ShutdownController, ShutdownReport } from "./shutdown.ts";
 
 export interface RunOptions {
   /** Which signals begin the shutdown. Default SIGINT, SIGTERM, SIGBREAK. */
@@ -33,13 +28,7 @@ export function run(
     started.catch((cause) => {
       // A start that was told to stop and rejects has done what it was told.
       if (shutdown.signal.aborted) return;
-      const { message: error, stack } = toError(cause);
-      shutdown.log({
-        level: "error",
-        message: "start-up failed",
-        error,
-        ...(cause instanceof StartError ? {} : { stack }),
-      });
+      logError(shutdown, "start-up failed", cause);
       shutdown.fail(cause, "start-up failed");
     }),
     "start-up",

@@ -121,11 +121,13 @@ export async function serve(
 
 /** For ever, as far as a timer can count. */
 function timed(limits: Limits): Limits {
-  const { headTimeout, requestTimeout, idleTimeout, writeTimeout } = limits;
-  const times = { headTimeout, requestTimeout, idleTimeout, writeTimeout };
-  const longest = Object.entries(times)
-    .map(([name, ms]) => [name, Math.min(ms, LONGEST_WAIT)]);
-  return { ...limits, ...Object.fromEntries(longest) };
+  return {
+    ...limits,
+    headTimeout: Math.min(limits.headTimeout, LONGEST_WAIT),
+    requestTimeout: Math.min(limits.requestTimeout, LONGEST_WAIT),
+    idleTimeout: Math.min(limits.idleTimeout, LONGEST_WAIT),
+    writeTimeout: Math.min(limits.writeTimeout, LONGEST_WAIT),
+  };
 }
 
 function refuseIfClosing(shutdown: ShutdownController): void {

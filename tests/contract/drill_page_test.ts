@@ -15,7 +15,7 @@ import { type Fate, FATES } from "../drill/fate.js";
 import { renderHtml } from "../drill/html.js";
 import { readOptions } from "../drill/options.js";
 import { bandsOf, summarise } from "../drill/summary.js";
-import { drillBad, folder, removeFolder } from "./drilled.ts";
+import { drillBad, folder, makeFolder, removeFolder } from "./drilled.ts";
 import { killAll, root } from "./server_process.ts";
 
 const browser = await openBrowser();
@@ -162,14 +162,8 @@ test("fifty thousand requests are no burden", {
   skip: without,
   timeout: 60_000,
 }, async () => {
-  fs.mkdirSync(path.join(root, folder), { recursive: true });
-  const page = path.join(root, folder, "many.html");
   const drill = manyRequests(50_000);
-  fs.writeFileSync(
-    page,
-    renderHtml(drill, path.join(root, "tests/drill/page")),
-  );
-  const browser = await open(page);
+  const browser = await open(pageOf(drill));
   assertEquals(await countsOf(browser), drill.summary.fates);
 
   await browser.run("chart.focus()");
@@ -191,8 +185,6 @@ test("one lost of fifty thousand can be seen and found", {
   skip: without,
   timeout: 60_000,
 }, async () => {
-  fs.mkdirSync(path.join(root, folder), { recursive: true });
-  const page = path.join(root, folder, "one.html");
   const connections = 2000;
   const lost = 25_500;
   const drill = manyRequests(
@@ -200,10 +192,7 @@ test("one lost of fifty thousand can be seen and found", {
     connections,
     (i) => i === lost ? "dropped" : "answered",
   );
-  fs.writeFileSync(
-    page,
-    renderHtml(drill, path.join(root, "tests/drill/page")),
-  );
+  const page = pageOf(drill);
   assertMatch(
     fs.readFileSync(page, "utf8"),
     /<title>Drill: node &lt;\/x&gt;<\/title>/,
@@ -247,6 +236,17 @@ test("one lost of fifty thousand can be seen and found", {
   assertMatch(tip, /dropped after/);
   assertEquals(browser.complaints, []);
 });
+
+/** Writes the page of a drill that nobody made. */
+function pageOf(drill: ReturnType<typeof manyRequests>): string {
+  makeFolder();
+  const page = path.join(root, folder, "made-up.html");
+  fs.writeFileSync(
+    page,
+    renderHtml(drill, path.join(root, "tests/drill/page")),
+  );
+  return page;
+}
 
 /** A drill of 21 servers over 250 s, with every fate in it. */
 function manyRequests(count: number, connections = 20, fateAt?: FateAt) {
