@@ -1,4 +1,4 @@
-import { validateHeaderName } from "node:http";
+import { validateHeaderName, validateHeaderValue } from "node:http";
 import {
   constants,
   type Http2SecureServer,
@@ -161,8 +161,10 @@ export class Sessions {
         continue;
       }
       for (const request of requests) {
-        if (now - request.since >= requestTimeout && !isWhole(request)) {
+        const { since, incoming: { stream } } = request;
+        if (now - since >= requestTimeout && !hasAll(stream)) {
           giveUp(request);
+          this.#end(session);
         }
       }
       const taken = takenFrom(socket);
@@ -229,15 +231,20 @@ function isOver({ closed, destroyed }: ServerHttp2Session): boolean {
   return closed || destroyed;
 }
 
-/** The client has sent all of it, whether or not it has been read. */
-function isWhole({ incoming: { stream } }: Request): boolean {
-  return stream.endAfterHeaders || stream.state.remoteClose === 1;
+/**
+ * The client has sent all of its request, read or not. `readableEnded` tells of
+ * what was read, and `state.remoteClose` is true of a stream that was reset.
+ */
+function hasAll(stream: ServerHttp2Stream): boolean {
+  const { _readableState: state } = stream as ServerHttp2Stream & {
+    _readableState?: { ended?: boolean };
+  };
+  return state?.ended === true;
 }
 
 /** Something of its response has not been taken yet. */
-function isWaiting(request: Request): boolean {
-  const { incoming: { stream }, response } = request;
-  return stream.bufferSize > 0 || response.writableEnded && isWhole(request);
+function isWaiting({ incoming: { stream }, response }: Request): boolean {
+  return stream.bufferSize > 0 || response.writableEnded && hasAll(stream);
 }
 
 /**
@@ -252,7 +259,7 @@ function takenFrom(socket: TLSSocket): number {
   return bytesWritten - (parent?._handle?.writeQueueSize ?? NaN);
 }
 
-/** The request has taken too long. Its session may have others. */
+/** The request has taken too long. */
 function giveUp({ incoming, response }: Request): void {
   const { stream } = incoming;
   tearOff.call(incoming);
@@ -265,7 +272,7 @@ function giveUp({ incoming, response }: Request): void {
 
 /** Node ends a body that was cut short as if that were all of it. */
 function tearOff(this: Http2ServerRequest): void {
-  if (this.stream.state.remoteClose === 1) return;
+  if (hasAll(this.stream)) return;
   this.on("error", () => {}); // there may be no reader
   this.destroy(Object.assign(new Error("aborted"), { code: "ECONNRESET" }));
 }
@@ -297,7 +304,7 @@ class Response extends Http2ServerResponse {
     if (stream.closed || stream.destroyed || this.writableEnded) return this;
     try {
       const headers = rest.at(-1) as OutgoingHttpHeaders | undefined;
-      return super.writeHead(status, headers && withoutHopByHop(headers));
+      return super.writeHead(status, headers && endToEnd(headers));
     } catch (error) {
       console.error(error);
       if (this.headersSent) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
@@ -310,19 +317,26 @@ class Response extends Http2ServerResponse {
   }
 
   override setHeader(name: string, value: string | readonly string[]): void {
+    validateHeaderValue(name, value as string);
     if (!hopByHop.has(name.toLowerCase())) super.setHeader(name, value);
   }
 
   /** Node looks at the names when it sends them, where nobody catches. */
   setTrailer(name: string, value: string): void {
     validateHeaderName(name);
+    validateHeaderValue(name, value);
     if (!hopByHop.has(name.toLowerCase())) setTrailer.call(this, name, value);
   }
 }
 
-function withoutHopByHop(headers: OutgoingHttpHeaders): OutgoingHttpHeaders {
+/**
+ * Node looks at no value, and separates them with NUL on their way down: a value
+ * with one in it would bring headers of its own.
+ */
+function endToEnd(headers: OutgoingHttpHeaders): OutgoingHttpHeaders {
   let rest = headers;
   for (const name in headers) {
+    validateHeaderValue(name, headers[name] as string);
     if (!hopByHop.has(name.toLowerCase())) continue;
     if (rest === headers) rest = { ...headers };
     delete rest[name];

@@ -11,11 +11,13 @@ import { Cut } from "./raw_client.ts";
 const DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6;
 const GOAWAY = 7, WINDOW_UPDATE = 8;
 const END_STREAM = 1, ACK = 1, END_HEADERS = 4, PADDED = 8;
+export const PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /** All the window there is: nobody waits for us, unless we say so. */
 const WIDE = 2 ** 31 - 1;
 
 export interface Http2Response {
-  /** Its status is 200: the only one worth decoding here. */
+  status: number | undefined;
+  /** Its status is 200. */
   ok: boolean;
   chunks: Uint8Array[];
   length: number;
@@ -23,6 +25,17 @@ export interface Http2Response {
   /** The code with which the server reset the stream. */
   reset: number | undefined;
   lastByteAt: number;
+}
+
+export interface Http2Options {
+  /** What the server may send on a stream before it is allowed more. */
+  window?: number;
+  /** Its own end follows the server's, as a socket's does. */
+  closes?: boolean;
+  /** It acknowledges the settings. */
+  acknowledges?: boolean;
+  /** It says nothing before it is told to. */
+  greets?: boolean;
 }
 
 export class RawHttp2 {
@@ -34,14 +47,28 @@ export class RawHttp2 {
   #streams = new Map<number, Http2Response>();
   #nextStream = 1;
   #ended = false;
+  #settled = false;
   #watchers = new Set<() => void>();
 
-  static async dial(url: string, window = WIDE): Promise<RawHttp2> {
-    return new RawHttp2(await dial(url, "h2"), window);
+  #acknowledges: boolean;
+
+  static async dial(
+    url: string,
+    options: number | Http2Options = {},
+  ): Promise<RawHttp2> {
+    const { window = WIDE, closes = true, acknowledges = true, greets = true } =
+      typeof options === "number" ? { window: options } : options;
+    const socket = await dial(url, "h2", !closes);
+    return new RawHttp2(socket, acknowledges, greets ? window : undefined);
   }
 
-  private constructor(socket: net.Socket, window: number) {
+  private constructor(
+    socket: net.Socket,
+    acknowledges: boolean,
+    window: number | undefined,
+  ) {
     this.#socket = socket;
+    this.#acknowledges = acknowledges;
     let how: "fin" | "reset" = "reset";
     socket.on("data", (data: Uint8Array) => this.#read(Buffer.from(data)));
     socket.on("end", () => how = "fin");
@@ -53,12 +80,14 @@ export class RawHttp2 {
         this.#changed();
       })
     );
-    const initialWindow = Buffer.alloc(6);
-    initialWindow.writeUInt16BE(4);
-    initialWindow.writeUInt32BE(window, 2);
+    if (window === undefined) return;
+    const settings = Buffer.alloc(12); // no table for headers: see statusOf
+    settings.writeUInt16BE(1);
+    settings.writeUInt16BE(4, 6);
+    settings.writeUInt32BE(window, 8);
     socket.write(Buffer.concat([
-      Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-      frame(SETTINGS, 0, 0, initialWindow),
+      Buffer.from(PREFACE),
+      frame(SETTINGS, 0, 0, settings),
       // The window of the connection begins with 65,535, whatever the setting.
       frame(WINDOW_UPDATE, 0, 0, uint32(WIDE - 65_535)),
     ]));
@@ -69,10 +98,16 @@ export class RawHttp2 {
   }
 
   /** Opens a stream; with a `body`, the upload goes on until `finish`. */
-  request(method: string, path: string, body?: string): number {
+  request(
+    method: string,
+    path: string,
+    body?: string,
+    headers: Record<string, string> = {},
+  ): number {
     const stream = this.#nextStream;
     this.#nextStream += 2;
     this.#streams.set(stream, {
+      status: undefined,
       ok: false,
       chunks: [],
       length: 0,
@@ -86,10 +121,22 @@ export class RawHttp2 {
       [":scheme", "https"],
       [":authority", "localhost"],
       [":path", path],
+      ...Object.entries(headers),
     ].map(([name = "", value = ""]) => literal(name, value));
     this.#write(frame(HEADERS, flags, stream, Buffer.concat(head)));
-    if (body) this.#write(frame(DATA, 0, stream, Buffer.from(body)));
+    if (body) this.send(stream, body);
     return stream;
+  }
+
+  /** More of an upload. */
+  send(stream: number, body: string): void {
+    this.#write(frame(DATA, 0, stream, Buffer.from(body)));
+  }
+
+  /** A request's head that does not end. */
+  beginHead(): void {
+    const head = literal(":method", "GET");
+    this.#write(frame(HEADERS, END_STREAM, this.#nextStream, head));
   }
 
   finish(stream: number, body: string): void {
@@ -112,8 +159,63 @@ export class RawHttp2 {
     });
   }
 
-  async get(path: string): Promise<Http2Response> {
-    return await this.response(this.request("GET", path));
+  async get(
+    path: string,
+    headers?: Record<string, string>,
+  ): Promise<Http2Response> {
+    const stream = this.request("GET", path, undefined, headers);
+    return await this.response(stream);
+  }
+
+  /** Resolves with the code when the server has reset this stream. */
+  reset(stream: number): Promise<number> {
+    return this.#until(
+      `a reset of stream ${stream}`,
+      () => this.#streams.get(stream)!.reset,
+    );
+  }
+
+  /** Resets a stream; 8 says that the client gave it up. */
+  cancel(stream: number, code = 8): void {
+    this.#write(frame(RST_STREAM, 0, stream, uint32(code)));
+  }
+
+  ping(): void {
+    this.#write(frame(PING, 0, 0, Buffer.alloc(8)));
+  }
+
+  sayGoaway(): void {
+    this.#write(frame(GOAWAY, 0, 0, Buffer.alloc(8)));
+  }
+
+  /** Resolves when the server's settings have come, and thus been answered. */
+  async settled(): Promise<void> {
+    await this.#until("the settings", () => this.#settled || undefined);
+  }
+
+  /** Whatever these bytes may mean. */
+  write(bytes: string): void {
+    this.#write(Buffer.from(bytes, "latin1"));
+  }
+
+  /** A machine that went to sleep: it reads nothing and says nothing. */
+  vanish(): void {
+    this.#socket.pause();
+  }
+
+  /** From now on reads in gulps: about `bytesPerSecond`, never more. */
+  readSlowly(bytesPerSecond: number): void {
+    let allowed = 0;
+    this.#socket.pause();
+    const timer = setInterval(() => {
+      allowed = bytesPerSecond / 50;
+      this.#socket.resume();
+    }, 20);
+    this.#socket.on("data", (data: Uint8Array) => {
+      allowed -= data.length;
+      if (allowed <= 0) this.#socket.pause();
+    });
+    void this.closed.then(() => clearInterval(timer));
   }
 
   /** Resolves when that much of this stream's body has arrived. */
@@ -179,7 +281,8 @@ export class RawHttp2 {
   #take(type: number, flags: number, stream: number, payload: Buffer): void {
     const response = this.#streams.get(stream);
     if (type === SETTINGS && !(flags & ACK)) {
-      this.#write(frame(SETTINGS, ACK, 0));
+      if (this.#acknowledges) this.#write(frame(SETTINGS, ACK, 0));
+      this.#settled = true;
     } else if (type === PING && !(flags & ACK)) {
       this.#write(frame(PING, ACK, 0, payload));
     } else if (type === GOAWAY) {
@@ -188,8 +291,10 @@ export class RawHttp2 {
       response.reset = payload.readUInt32BE(0);
     } else if (response && (type === DATA || type === HEADERS)) {
       if (flags & PADDED) throw new Error("no server of ours pads its frames");
-      if (type === HEADERS) response.ok ||= isOk(payload);
-      else if (payload.length > 0) {
+      if (type === HEADERS) {
+        response.status ??= statusOf(payload);
+        response.ok = response.status === 200;
+      } else if (payload.length > 0) {
         response.chunks.push(payload);
         response.length += payload.length;
       }
@@ -220,15 +325,44 @@ function uint32(value: number): Buffer {
 
 /** A header in HPACK's plainest form: no table, no Huffman code. */
 function literal(name: string, value: string): Buffer {
-  const text = (text: string) => [text.length, ...Buffer.from(text)];
-  return Buffer.from([0, ...text(name), ...text(value)]);
+  const text = (text: string) => {
+    const bytes = Buffer.from(text);
+    return Buffer.concat([Buffer.from(integer(bytes.length)), bytes]);
+  };
+  return Buffer.concat([Buffer.alloc(1), text(name), text(value)]);
 }
 
+/** Beyond 7 bits it goes on in as many bytes as it takes. */
+function integer(value: number): number[] {
+  if (value < 127) return [value];
+  const bytes = [127];
+  for (value -= 127; value >= 128; value >>= 7) bytes.push(value % 128 + 128);
+  return [...bytes, value];
+}
+
+/** Entries 8 to 14 of HPACK's static table. */
+const statuses = [200, 204, 206, 304, 400, 404, 500];
+
 /**
- * The status comes first, after updates of the table's size (001xxxxx); 200 is
- * entry 8 of HPACK's static table.
+ * The status comes first, after updates of the table's size (001xxxxx), which is
+ * 0: as an entry of the static table (1xxxxxxx), or as a value for its entry 8
+ * (xxxx1000), in digits or in Huffman's code.
  */
-function isOk(block: Buffer): boolean {
-  const status = block.find((byte) => byte >> 5 !== 0b001);
-  return status === 0x88;
+function statusOf(block: Buffer): number | undefined {
+  let at = 0;
+  while (block[at]! >> 5 === 0b001) at++;
+  const first = block[at]!;
+  if (first & 0x80) return statuses[(first & 0x7f) - 8];
+  if ((first & (first & 0x40 ? 0x3f : 0x0f)) !== 8) return; // trailers
+  const length = block[at + 1]! & 0x7f;
+  const value = block.subarray(at + 2, at + 2 + length);
+  if (!(block[at + 1]! & 0x80)) return Number(value);
+  const bits = [...value].map((byte) => byte.toString(2).padStart(8, "0"))
+    .join("");
+  // 0 to 2 have five bits, 3 to 9 have six and begin at 011001.
+  return Number(
+    bits.match(/000(00|01|10)|011\d{3}/g)!.slice(0, 3)
+      .map((code) => parseInt(code, 2))
+      .map((code) => code < 3 ? code : code - 0b011001 + 3).join(""),
+  );
 }
