@@ -167,7 +167,7 @@ export class Sessions {
           this.#end(session);
         }
       }
-      const taken = takenFrom(socket);
+      const taken = socket.bytesWritten - unsent(socket);
       if (![...requests].some(isWaiting)) session.waitingSince = 0;
       // Not turned around: where the measure fails, nobody is cut.
       else if (
@@ -219,7 +219,7 @@ export class Sessions {
     const { bytesRead } = socket;
     session.leaving = setTimeout(() => {
       session.leaving = undefined;
-      const isGone = socket.writableFinished && socket.bytesRead === bytesRead;
+      const isGone = unsent(socket) === 0 && socket.bytesRead === bytesRead;
       if (isGone || performance.now() - since >= this.#limits.writeTimeout) {
         socket.destroy();
       } else this.#seeOut(session, since);
@@ -248,15 +248,15 @@ function isWaiting({ incoming: { stream }, response }: Request): boolean {
 }
 
 /**
- * How many bytes the kernel has taken for this client. A session writes as much
+ * How many bytes wait for the client, in this process. A session writes as much
  * at once as the client's window allows, 30 MB or more, and Node counts that as
  * written; what is left of it only the handle knows.
  */
-function takenFrom(socket: TLSSocket): number {
-  const { bytesWritten, _parent: parent } = socket as TLSSocket & {
-    _parent?: { _handle?: { writeQueueSize?: number } };
+function unsent(socket: TLSSocket): number {
+  const { _parent: parent } = socket as TLSSocket & {
+    _parent?: { _handle?: { writeQueueSize?: number } | null };
   };
-  return bytesWritten - (parent?._handle?.writeQueueSize ?? NaN);
+  return parent?._handle?.writeQueueSize ?? NaN;
 }
 
 /** The request has taken too long. */
