@@ -265,7 +265,8 @@ function giveUp({ incoming, response }: Request): void {
   tearOff.call(incoming);
   if (response.headersSent) stream.close(constants.NGHTTP2_CANCEL);
   else {
-    response.writeHead(408).end();
+    response.statusCode = 408;
+    response.end(); // in one frame, for the reset would overtake another
     stream.close(constants.NGHTTP2_NO_ERROR);
   }
 }
@@ -299,15 +300,18 @@ const { setTrailer } = Http2ServerResponse.prototype as unknown as {
  */
 class Response extends Http2ServerResponse {
   override writeHead(status: number, ...rest: unknown[]): this {
-    const { stream } = this;
-    // Node 20 and 22 throw for a stream that the client has closed.
-    if (stream.closed || stream.destroyed || this.writableEnded) return this;
+    const { stream, headersSent, writableEnded } = this;
+    // Node 20 and 22 throw for a stream that the client has closed, and all of
+    // them for a request that was given up.
+    if (stream.closed || stream.destroyed || headersSent && writableEnded) {
+      return this;
+    }
     try {
       const headers = rest.at(-1) as OutgoingHttpHeaders | undefined;
       return super.writeHead(status, headers && endToEnd(headers));
     } catch (error) {
       console.error(error);
-      if (this.headersSent) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+      if (headersSent) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
       else {
         this.getHeaderNames().forEach((name) => this.removeHeader(name));
         super.writeHead(500).end();

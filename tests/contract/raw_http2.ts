@@ -152,10 +152,10 @@ export class RawHttp2 {
   response(stream: number): Promise<Http2Response> {
     return this.#until(`the response on stream ${stream}`, () => {
       const response = this.#streams.get(stream)!;
-      if (response.reset !== undefined) {
-        throw new Cut(`stream ${stream} was reset with ${response.reset}`);
-      }
-      return response.whole ? response : undefined;
+      // Whole, and then reset: no more of the request is wanted.
+      if (response.whole) return response;
+      if (response.reset === undefined) return undefined;
+      throw new Cut(`stream ${stream} was reset with ${response.reset}`);
     });
   }
 
@@ -201,6 +201,7 @@ export class RawHttp2 {
   /** A machine that went to sleep: it reads nothing and says nothing. */
   vanish(): void {
     this.#socket.pause();
+    this.#socket.unref(); // it will not hear of the end
   }
 
   /** From now on reads in gulps: about `bytesPerSecond`, never more. */
