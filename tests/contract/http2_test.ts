@@ -254,7 +254,10 @@ clause(
     });
 
     await step("breaking off in every way leaves no descriptor", async () => {
-      const server = await start({ LIMITS: '{"headTimeout":500}' });
+      // Node does not always hear of a reset: its limits have to.
+      const server = await start({
+        LIMITS: '{"headTimeout":500,"writeTimeout":1000}',
+      });
       await assertServes(server);
       const before = countDescriptors(server);
       const ways: ((client: RawHttp2) => void)[] = [
