@@ -6,6 +6,7 @@ import {
 } from "./accept_queue.ts";
 import { CoarseClock, TICK } from "./coarse_clock.ts";
 import { delay, lastMoments, mayHaveBody, sayClose } from "./last_moments.ts";
+import { BoundedOutput, FLUSH } from "./output.ts";
 import {
   type Closing,
   type FetchHandler,
@@ -26,6 +27,15 @@ export const oldest = "2.9.0";
 
 export const isTerminal = Deno.stdout.isTerminal();
 export const hasColors = isTerminal && !Deno.noColor;
+
+// console.log waits for a reader, and throws where a disk is full.
+export const stdout = outputTo(Deno.stdout);
+export const stderr = outputTo(Deno.stderr);
+
+function outputTo(stream: typeof Deno.stdout): BoundedOutput {
+  // A write that fails does not tell how much of it was written before.
+  return new BoundedOutput((bytes) => stream.write(bytes).catch(() => 0));
+}
 
 export function env(name: string): string | undefined {
   return Deno.env.get(name);
@@ -414,8 +424,10 @@ export function setExitCode(code: number): void {
   Deno.exitCode = code;
 }
 
-/** Deno writes at once: nothing is left to wait for. */
-// deno-lint-ignore require-await
 export async function exit(code: number): Promise<never> {
+  await Promise.race([
+    Promise.all([stdout.flushed, stderr.flushed]),
+    delay(FLUSH),
+  ]);
   Deno.exit(code);
 }

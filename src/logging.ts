@@ -7,15 +7,21 @@ import {
   type LogRecord,
   type TextFormatter,
 } from "@logtape/logtape";
-import type { Log, LogEntry } from "./server/mod.ts";
+import {
+  type Log,
+  type LogEntry,
+  lossOf,
+  type Lost,
+  type Output,
+} from "./server/mod.ts";
 
 export interface LoggingOptions {
   level: LogEntry["level"];
   /** Lines for people; otherwise JSON, for collectors. */
   pretty: boolean;
   colors: boolean;
-  /** Where a line goes. */
-  print?: (line: string) => void;
+  /** Where lines go. */
+  print: Output["write"];
 }
 
 export interface OpenLog {
@@ -33,10 +39,22 @@ const PATIENCE = 50;
  * anywhere.
  */
 export function openLog(
-  { level, pretty, colors, print = console.log }: LoggingOptions,
+  { level, pretty, colors, print: write }: LoggingOptions,
 ): OpenLog {
   const format = !pretty ? json : colors ? coloured : plain;
   const lowestLevel = level === "warn" ? "warning" : level;
+  const describeLost = (lost: Lost) => {
+    const { level: _, message, ...properties } = lossOf(lost);
+    return format({
+      timestamp: Date.now(),
+      level: "warning",
+      category: ["server"],
+      message: [message],
+      rawMessage: message,
+      properties,
+    });
+  };
+  const print = (lines: string) => write(lines, describeLost);
   // A write for each request would cost more than the request; so access lines
   // go out together, and before any other line. The report flushes the last.
   let waiting: string[] = [];
