@@ -28,13 +28,26 @@ export const oldest = "2.9.0";
 export const isTerminal = Deno.stdout.isTerminal();
 export const hasColors = isTerminal && !Deno.noColor;
 
+const NEWLINE = new TextEncoder().encode("\n");
+
 // console.log waits for a reader, and throws where a disk is full.
 export const stdout = outputTo(Deno.stdout);
 export const stderr = outputTo(Deno.stderr);
 
 function outputTo(stream: typeof Deno.stdout): BoundedOutput {
-  // A write that fails does not tell how much of it was written before.
-  return new BoundedOutput((bytes) => stream.write(bytes).catch(() => 0));
+  // A write that fails does not tell how much of it was written before, so what
+  // comes next begins on a line of its own.
+  let failed = false;
+  return new BoundedOutput(async (bytes) => {
+    try {
+      if (failed) await stream.write(NEWLINE);
+      failed = false;
+      return await stream.write(bytes);
+    } catch {
+      failed = true;
+      return 0;
+    }
+  });
 }
 
 export function env(name: string): string | undefined {

@@ -117,7 +117,7 @@ export async function exitAfter(
 ): Promise<never> {
   const flushed = Promise.all(outputs.map(({ flushed }) => flushed)).then(() =>
     Promise.all(
-      [process.stdout, process.stderr].map((stream) =>
+      [streamOf(1), streamOf(2)].map((stream) =>
         new Promise<void>((resolve) => flush(stream, resolve))
       ),
     )
