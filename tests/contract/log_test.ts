@@ -132,6 +132,13 @@ async function request(
   client.leave();
 }
 
+/** Longer than an access line waits for others: all before it has been tried. */
+async function written({ port }: Logging): Promise<void> {
+  const client = await RawClient.connect(port);
+  assertEquals((await client.get("/slow?ms=200")).status, 200);
+  client.leave();
+}
+
 async function assertLives({ port }: Logging): Promise<void> {
   const client = await RawClient.connect(port);
   assertEquals((await client.get("/livez")).status, 200);
@@ -312,6 +319,7 @@ clause(
       await step(name, async () => {
         const server = await start(script);
         await request(server, 100);
+        await written(server);
         await assertLives(server);
         server.terminate();
         assertEquals(await server.code(), 0, server.describe());
@@ -352,12 +360,10 @@ clause(
         fs.writeFileSync(ballast, new Uint8Array(200_000));
         const server = await start(`exec 3>&2; ${run} > "$OUT"`, fixture, log);
         await request(server, 60);
-        // The lines before this one are written, or not, when it is.
-        const client = await RawClient.connect(server.port);
-        await client.get("/slow?ms=200");
+        await written(server);
         assertEquals(spaceIn(folder), 0);
         await request(server, 20, 60);
-        await client.get("/slow?ms=200");
+        await written(server);
         fs.rmSync(ballast);
         await request(server, 5, 80);
         server.terminate();
