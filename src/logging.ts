@@ -33,6 +33,8 @@ export interface OpenLog {
 
 /** How long an access line may wait for others, in milliseconds. */
 const PATIENCE = 50;
+/** And for how many, in characters: they are dropped together, if at all. */
+const BATCH = 64 * 1024;
 
 /**
  * Sets LogTape up, for `getLogger("orders").info("order placed", { id })`
@@ -58,14 +60,16 @@ export function openLog(
   // A write for each request would cost more than the request; so access lines
   // go out together, and before any other line. The report flushes the last.
   let waiting: string[] = [];
+  let size = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const flush = () => {
     clearTimeout(timer);
     timer = undefined;
     if (waiting.length === 0) return;
-    const lines = waiting;
+    const lines = waiting.join("\n");
     waiting = [];
-    print(lines.join("\n"));
+    size = 0;
+    print(lines);
   };
   configureSync({
     reset: true,
@@ -77,8 +81,11 @@ export function openLog(
         print(format(record));
       },
       together: (record) => {
-        waiting.push(format(record));
-        timer ??= setTimeout(flush, PATIENCE);
+        const line = format(record);
+        waiting.push(line);
+        size += line.length;
+        if (size > BATCH) flush();
+        else timer ??= setTimeout(flush, PATIENCE);
       },
     },
     loggers: [
