@@ -1,7 +1,12 @@
 /** The one door of the engine: everything an app needs comes from here. */
 
+import type { Context } from "hono";
 import * as runtime from "#runtime";
 import type { FetchHandler } from "../../runtimes/runtime.ts";
+import {
+  eventStream as eventStreamOf,
+  type EventStreamOptions,
+} from "./event_stream.ts";
 import { jsonLogTo, type Log } from "./log.ts";
 import { run as runOn, type RunOptions } from "./run.ts";
 import { serve as serveOn, type ServeOptions, type Server } from "./serve.ts";
@@ -15,7 +20,7 @@ export type { Limits, Lost, Output, Tls } from "../../runtimes/runtime.ts";
 export { getConnInfo, upgradeWebSocket } from "#runtime";
 export { bodyLimit } from "./body_limit.ts";
 export { LONGEST_WAIT } from "./clock.ts";
-export { eventStream, type EventStreamOptions } from "./event_stream.ts";
+export type { EventStreamOptions } from "./event_stream.ts";
 export {
   type CheckResult,
   Checks,
@@ -42,6 +47,18 @@ export class ShutdownController extends Controller {
   constructor(options: ShutdownOptions = {}) {
     super({ log: jsonLog, ...options });
   }
+}
+
+/** Server-sent events that end well; its errors go to `jsonLog` by default. */
+export function eventStream(
+  c: Context,
+  leaving: AbortSignal,
+  send: Parameters<typeof eventStreamOf>[2],
+  options: EventStreamOptions = {},
+): Response {
+  const onError = ({ message: error, stack }: Error) =>
+    jsonLog({ level: "error", message: "event stream failed", error, stack });
+  return eventStreamOf(c, leaving, send, { onError, ...options });
 }
 
 /**
