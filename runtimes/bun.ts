@@ -8,7 +8,12 @@ import {
 } from "./accept_queue.ts";
 import { CoarseClock, TICK } from "./coarse_clock.ts";
 import { delay, lastMoments, mayHaveBody, sayClose } from "./last_moments.ts";
-import { eventLoopDelayBeyond, exitAfter } from "./node_process.ts";
+import {
+  eventLoopDelayBeyond,
+  exitAfter,
+  outputTo,
+  written,
+} from "./node_process.ts";
 import {
   type Closing,
   type FetchHandler,
@@ -353,8 +358,12 @@ function failureOf(error: unknown): ListenFailure {
   }
 }
 
+// The stream of a terminal that was stopped by Ctrl-S blocks.
+export const stdout = outputTo(1, () => written(1));
+export const stderr = outputTo(2, () => written(2));
+
 // Only end() waits here: write("", done) is done at once.
 export const exit = (code: number) =>
-  exitAfter((stream, done) => stream.end(done), code);
+  exitAfter([stdout, stderr], (stream, done) => stream.end(done), code);
 
 export const eventLoopDelay = () => eventLoopDelayBeyond(0);

@@ -6,6 +6,7 @@ import {
 } from "./accept_queue.ts";
 import { CoarseClock, TICK } from "./coarse_clock.ts";
 import { delay, lastMoments, mayHaveBody, sayClose } from "./last_moments.ts";
+import { BoundedOutput, FLUSH } from "./output.ts";
 import {
   type Closing,
   type FetchHandler,
@@ -26,6 +27,28 @@ export const oldest = "2.9.0";
 
 export const isTerminal = Deno.stdout.isTerminal();
 export const hasColors = isTerminal && !Deno.noColor;
+
+const NEWLINE = new TextEncoder().encode("\n");
+
+// console.log waits for a reader, and throws where a disk is full.
+export const stdout = outputTo(Deno.stdout);
+export const stderr = outputTo(Deno.stderr);
+
+function outputTo(stream: typeof Deno.stdout): BoundedOutput {
+  // A write that fails does not tell how much of it was written before, so what
+  // comes next begins on a line of its own.
+  let failed = false;
+  return new BoundedOutput(async (bytes) => {
+    try {
+      if (failed) await stream.write(NEWLINE);
+      failed = false;
+      return await stream.write(bytes);
+    } catch {
+      failed = true;
+      return 0;
+    }
+  });
+}
 
 export function env(name: string): string | undefined {
   return Deno.env.get(name);
@@ -414,8 +437,10 @@ export function setExitCode(code: number): void {
   Deno.exitCode = code;
 }
 
-/** Deno writes at once: nothing is left to wait for. */
-// deno-lint-ignore require-await
 export async function exit(code: number): Promise<never> {
+  await Promise.race([
+    Promise.all([stdout.flushed, stderr.flushed]),
+    delay(FLUSH),
+  ]);
   Deno.exit(code);
 }

@@ -7,7 +7,14 @@ import type { createServer, RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import { Connections } from "./node_connections.ts";
-import { eventLoopDelayBeyond, exitAfter, LOOK } from "./node_process.ts";
+import {
+  eventLoopDelayBeyond,
+  exitAfter,
+  LOOK,
+  outputTo,
+  streamed,
+  streamOf,
+} from "./node_process.ts";
 import {
   type FetchHandler,
   type Listener,
@@ -119,9 +126,25 @@ function failureOf(error: NodeJS.ErrnoException): ListenFailure {
   }
 }
 
+export const stdout = outputTo(1, () => terminal(1));
+export const stderr = outputTo(2, () => terminal(2));
+
+/** Node makes a terminal block, and one that was stopped by Ctrl-S stops us. */
+function terminal(fd: 1 | 2) {
+  const { _handle: handle } = streamOf(fd) as unknown as {
+    _handle?: { setBlocking?(blocking: boolean): void };
+  };
+  handle?.setBlocking?.(false);
+  return streamed(fd);
+}
+
 // Not end(): it would also end what a wrapper of ours still has to say.
 export const exit = (code: number) =>
-  exitAfter((stream, done) => stream.write("", () => done()), code);
+  exitAfter(
+    [stdout, stderr],
+    (stream, done) => stream.write("", () => done()),
+    code,
+  );
 
 // Node counts the time between two looks, Bun what exceeds it.
 export const eventLoopDelay = () => eventLoopDelayBeyond(LOOK);

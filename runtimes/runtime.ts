@@ -23,6 +23,9 @@ export interface Runtime {
   readonly isTerminal: boolean;
   /** Whether that terminal shows colours, and nobody set NO_COLOR. */
   readonly hasColors: boolean;
+  /** The process's two outputs: the engine and the app write nowhere else. */
+  readonly stdout: Output;
+  readonly stderr: Output;
   env(name: string): string | undefined;
   /** What the command line said after the program. */
   args(): string[];
@@ -48,8 +51,25 @@ export interface Runtime {
   expectManyListeners(signal: AbortSignal): void;
   /** What the process ends with if it ends by itself. */
   setExitCode(code: number): void;
-  /** Ends the process once what was written to stdout and stderr is out. */
+  /**
+   * Ends the process once what was written to stdout and stderr is out, or its
+   * reader has had two seconds to make room for it.
+   */
   exit(code: number): Promise<never>;
+}
+
+export interface Output {
+  /**
+   * Takes one or more whole lines. Never waits, never throws; what waits for a
+   * reader is bounded, and what was lost for that, or because it could not be
+   * written, is told in a line before the first that gets through again.
+   */
+  write(lines: string, describeLost?: (lost: Lost) => string): void;
+}
+
+export interface Lost {
+  lines: number;
+  bytes: number;
 }
 
 export interface ListenOptions {

@@ -1,5 +1,5 @@
 import type { Hono } from "hono";
-import type { Server, ShutdownController } from "./server/mod.ts";
+import type { Output, Server, ShutdownController } from "./server/mod.ts";
 
 /** How often what is in flight is looked at, in milliseconds. */
 const LOOK = 100;
@@ -10,16 +10,21 @@ const [NO_WRAP, WRAP] = ["\x1b[?7l", "\x1b[?7h"];
 
 /** A terminal with a person before it. */
 export class Console {
+  readonly #output: Output;
   /** The line that stays at the bottom, below whatever is printed. */
   #status = () => "";
   #drawn = "";
 
+  constructor(output: Output) {
+    this.#output = output;
+  }
+
   /** For `openLog`. */
-  readonly print = (line: string): void => {
+  readonly print: Output["write"] = (lines, describeLost) => {
     const erase = this.#drawn ? ERASE : "";
     this.#drawn = this.#status();
     const below = this.#drawn && `\n${NO_WRAP}${this.#drawn}${WRAP}`;
-    console.log(erase + line + below);
+    this.#output.write(erase + lines + below, describeLost);
   };
 
   /** What was started, and where to find it. */
@@ -49,7 +54,7 @@ export class Console {
   #redraw(): void {
     const status = this.#status();
     if (!status || status === this.#drawn) return;
-    console.log(`${this.#drawn && ERASE}${NO_WRAP}${status}${WRAP}`);
+    this.#output.write(`${this.#drawn && ERASE}${NO_WRAP}${status}${WRAP}`);
     this.#drawn = status;
   }
 }

@@ -7,15 +7,21 @@ import {
   type LogRecord,
   type TextFormatter,
 } from "@logtape/logtape";
-import type { Log, LogEntry } from "./server/mod.ts";
+import {
+  type Log,
+  type LogEntry,
+  lossOf,
+  type Lost,
+  type Output,
+} from "./server/mod.ts";
 
 export interface LoggingOptions {
   level: LogEntry["level"];
   /** Lines for people; otherwise JSON, for collectors. */
   pretty: boolean;
   colors: boolean;
-  /** Where a line goes. */
-  print?: (line: string) => void;
+  /** Where lines go. */
+  print: Output["write"];
 }
 
 export interface OpenLog {
@@ -27,27 +33,43 @@ export interface OpenLog {
 
 /** How long an access line may wait for others, in milliseconds. */
 const PATIENCE = 50;
+/** And for how many, in characters: they are dropped together, if at all. */
+const BATCH = 64 * 1024;
 
 /**
  * Sets LogTape up, for `getLogger("orders").info("order placed", { id })`
  * anywhere.
  */
 export function openLog(
-  { level, pretty, colors, print = console.log }: LoggingOptions,
+  { level, pretty, colors, print: write }: LoggingOptions,
 ): OpenLog {
   const format = !pretty ? json : colors ? coloured : plain;
   const lowestLevel = level === "warn" ? "warning" : level;
+  const describeLost = (lost: Lost) => {
+    const { level: _, message, ...properties } = lossOf(lost);
+    return format({
+      timestamp: Date.now(),
+      level: "warning",
+      category: ["server"],
+      message: [message],
+      rawMessage: message,
+      properties,
+    });
+  };
+  const print = (lines: string) => write(lines, describeLost);
   // A write for each request would cost more than the request; so access lines
   // go out together, and before any other line. The report flushes the last.
   let waiting: string[] = [];
+  let size = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const flush = () => {
     clearTimeout(timer);
     timer = undefined;
     if (waiting.length === 0) return;
-    const lines = waiting;
+    const lines = waiting.join("\n");
     waiting = [];
-    print(lines.join("\n"));
+    size = 0;
+    print(lines);
   };
   configureSync({
     reset: true,
@@ -59,8 +81,11 @@ export function openLog(
         print(format(record));
       },
       together: (record) => {
-        waiting.push(format(record));
-        timer ??= setTimeout(flush, PATIENCE);
+        const line = format(record);
+        waiting.push(line);
+        size += line.length;
+        if (size > BATCH) flush();
+        else timer ??= setTimeout(flush, PATIENCE);
       },
     },
     loggers: [

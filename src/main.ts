@@ -12,9 +12,9 @@ import { Checks, run, serve, ShutdownController } from "./server/mod.ts";
 async function main(): Promise<number> {
   const result = readConfig(runtime.env);
   const asked = runtime.args().includes("--print-config");
-  if (asked) console.log(listConfig(runtime.env));
+  if (asked) runtime.stdout.write(listConfig(runtime.env));
   if (!result.ok) {
-    for (const problem of result.problems) console.error(problem);
+    runtime.stderr.write(result.problems.join("\n"));
     return 78; // EX_CONFIG, as sysexits.h has it
   }
   if (asked) return 0;
@@ -24,12 +24,14 @@ async function main(): Promise<number> {
 
   const pretty = logFormat === "pretty" ||
     logFormat === "auto" && runtime.isTerminal;
-  const person = pretty && runtime.isTerminal ? new Console() : undefined;
+  const person = pretty && runtime.isTerminal
+    ? new Console(runtime.stdout)
+    : undefined;
   const { log } = openLog({
     level,
     pretty,
     colors: runtime.hasColors,
-    ...(person ? { print: person.print } : {}),
+    print: person ? person.print : runtime.stdout.write,
   });
   const shutdown = new ShutdownController({ ...config, log });
   person?.follow(shutdown);

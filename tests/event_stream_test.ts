@@ -14,7 +14,10 @@ function open(
   options: EventStreamOptions = {},
 ): Response | Promise<Response> {
   const app = new Hono();
-  app.get("/", (c) => eventStream(c, leaving, send, options));
+  app.get(
+    "/",
+    (c) => eventStream(c, leaving, send, { onError() {}, ...options }),
+  );
   return app.request("/");
 }
 

@@ -29,6 +29,8 @@ export class FakeRuntime implements Runtime {
 
   readonly isTerminal = false;
   readonly hasColors = false;
+  readonly stdout = { write() {} };
+  readonly stderr = { write() {} };
   env(): undefined {}
 
   args(): string[] {

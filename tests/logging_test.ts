@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { getLogger, withContext } from "@logtape/logtape";
 import { describe, test } from "node:test";
+import type { Output } from "../runtimes/runtime.ts";
 import { type LoggingOptions, openLog } from "../src/logging.ts";
+import { jsonLogTo } from "../src/server/log.ts";
 
 function open(options: Partial<LoggingOptions> = {}) {
   const lines: string[] = [];
@@ -81,6 +83,58 @@ describe("a JSON line", () => {
     log({ level: "info", message: "job {name} failed", name: "prune" });
     assertEquals(last().message, "job {name} failed");
   });
+});
+
+describe("what tells of dropped lines", () => {
+  const lost = { lines: 3, bytes: 600 };
+  const told = (pretty: boolean) => {
+    let line = "";
+    const { log } = open({
+      pretty,
+      print: (_, describeLost) => void (line = describeLost!(lost)),
+    });
+    log({ level: "info", message: "whatever it is that comes next" });
+    return line;
+  };
+
+  test("is a line like any other", () => {
+    const { time, ...line } = JSON.parse(told(false));
+    assertEquals(new Date(time).toISOString(), time);
+    assertEquals(line, {
+      level: "warn",
+      logger: "server",
+      message: "log lines dropped",
+      count: 3,
+      bytes: 600,
+    });
+    assertMatch(told(true), / WARN +log lines dropped count=3 bytes=600$/);
+  });
+
+  test("is one in the engine's own log too", () => {
+    let line = "";
+    const write: Output["write"] = (_, describeLost) =>
+      void (line = describeLost!(lost));
+    jsonLogTo({ write })({ level: "info", message: "shutdown began" });
+    const { time: _, ...rest } = JSON.parse(line);
+    assertEquals(rest, {
+      level: "warn",
+      message: "log lines dropped",
+      count: 3,
+      bytes: 600,
+    });
+  });
+});
+
+test("access lines wait for others, but not for many", () => {
+  const { lines } = open();
+  const line = () => getLogger("access").info("answered", { path: "/x" });
+  line();
+  assertEquals(lines.length, 0);
+  for (let n = 0; n < 2000; n++) line();
+  assert(lines.length > 1, `${lines.length} writes`);
+  for (const text of lines) {
+    assert(text.length < 70_000, `${text.length} characters at once`);
+  }
 });
 
 for (const pretty of [false, true]) {

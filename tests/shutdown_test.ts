@@ -37,7 +37,7 @@ describe("the options", () => {
   test("are times, and a batch of one or more", () => {
     const wrong = { drainTimeout: -1, idleGrace: NaN, socketBatch: 0 };
     assertThrows(
-      () => new ShutdownController(wrong),
+      () => new ShutdownController({ log() {}, ...wrong }),
       RangeError,
       "idleGrace is NaN, drainTimeout is -1, socketBatch is 0; expected",
     );

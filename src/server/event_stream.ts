@@ -11,7 +11,7 @@ export interface EventStreamOptions {
   heartbeat?: number;
   /**
    * What `send` throws comes too late for the app's own `onError`: the answer has
-   * begun. Default: `console.error`.
+   * begun. Default: `jsonLog`.
    */
   onError?: (error: Error) => void;
 }
@@ -26,7 +26,9 @@ export function eventStream(
   c: Context,
   leaving: AbortSignal,
   send: (stream: SSEStreamingApi, over: AbortSignal) => Promise<void>,
-  { heartbeat = 15_000, onError = console.error }: EventStreamOptions = {},
+  { heartbeat = 15_000, onError }:
+    & EventStreamOptions
+    & { onError(error: Error): void },
 ): Response {
   return streamSSE(c, async (stream) => {
     const over = new AbortController();

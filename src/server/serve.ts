@@ -8,6 +8,7 @@ import type {
   Tls,
 } from "../../runtimes/runtime.ts";
 import { LONGEST_WAIT } from "./clock.ts";
+import { jsonLogTo } from "./log.ts";
 import { watchProcess } from "./process.ts";
 import { type CutRequest, ShutdownController } from "./shutdown.ts";
 import { Sockets } from "./sockets.ts";
@@ -64,7 +65,9 @@ export async function serve(
   app: { fetch: FetchHandler },
   options: ServeOptions,
 ): Promise<Server> {
-  const { shutdown = new ShutdownController() } = options;
+  const {
+    shutdown = new ShutdownController({ log: jsonLogTo(runtime.stdout) }),
+  } = options;
   watchProcess(runtime, shutdown, options.signals);
   refuseIfClosing(shutdown);
 

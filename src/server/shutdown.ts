@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "./clock.ts";
-import { jsonLog, type Log } from "./log.ts";
+import type { Log } from "./log.ts";
 
 export type Phase =
   | "starting"
@@ -114,14 +114,17 @@ export class ShutdownController {
     errors: [],
   };
 
-  constructor(options: ShutdownOptions = {}, clock: Clock = systemClock) {
+  constructor(
+    options: ShutdownOptions & { log: Log },
+    clock: Clock = systemClock,
+  ) {
     this.#options = {
       drainDelay: options.drainDelay ?? 0,
       idleGrace: options.idleGrace ?? 250,
       drainTimeout: options.drainTimeout ?? 10_000,
       cleanupTimeout: options.cleanupTimeout ?? 5_000,
       socketBatch: options.socketBatch ?? 1_000,
-      log: guarded(options.log ?? jsonLog),
+      log: guarded(options.log),
     };
     refuseNoTime(this.#options);
     this.#clock = clock;

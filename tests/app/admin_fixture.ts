@@ -14,7 +14,8 @@ import {
   ShutdownController,
 } from "../../src/server/mod.ts";
 
-const { log } = openLog({ level: "info", pretty: false, colors: false });
+const { write: print } = runtime.stdout;
+const { log } = openLog({ level: "info", pretty: false, colors: false, print });
 const shutdown = new ShutdownController({ log });
 const checks = new Checks(shutdown);
 const metrics = new Metrics();

@@ -11,7 +11,8 @@ import {
   upgradeWebSocket,
 } from "../../src/server/mod.ts";
 
-const { log } = openLog({ level: "info", pretty: false, colors: false });
+const { write: print } = runtime.stdout;
+const { log } = openLog({ level: "info", pretty: false, colors: false, print });
 const shutdown = new ShutdownController({ log });
 const app = createApp({
   config: {

@@ -5,16 +5,17 @@
 import process from "node:process";
 import { Process, type SpawnOptions } from "./server_process.ts";
 
+export function inTerminal(command: string): string[] {
+  // Ctrl-C reaches the shell in between as well, and not every shell waits.
+  command = `exec ${command}`;
+  return process.platform === "darwin"
+    ? ["script", "-q", "/dev/null", "sh", "-c", command]
+    : ["script", "-qefc", command, "/dev/null"];
+}
+
 export class Terminal extends Process {
   constructor(command: string, options: SpawnOptions) {
-    // Ctrl-C reaches the shell in between as well, and not every shell waits.
-    command = `exec ${command}`;
-    super(
-      process.platform === "darwin"
-        ? ["script", "-q", "/dev/null", "sh", "-c", command]
-        : ["script", "-qefc", command, "/dev/null"],
-      options,
-    );
+    super(inTerminal(command), options);
   }
 
   /** What one keypress of Ctrl-C does: the terminal signals all at once. */
