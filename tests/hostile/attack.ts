@@ -75,15 +75,16 @@ async function once(
   const { faults, figures } = target;
   try {
     other.begin(target);
-    await within(LIMIT, run(target)).catch((error: Error) => {
-      if (!target.isGone()) faults.push(error.message);
+    await within(LIMIT, run(target)).catch(async (error: Error) => {
+      if (await target.serves()) faults.push(error.message);
     });
+    await target.serves();
     // Before the clients leave: what they hold is what others must bear.
     if (clients === "leave") target.leaveAll();
     await other.stop(target);
     if (clients === "leave") await target.settle();
     target.judgeMemory("peak");
-    target.judgeLog(options.log);
+    if (!target.isGone()) target.judgeLog(options.log);
     await target.drain(clients === "stay unserved" ? "any" : "clean");
   } catch (error) {
     faults.push((error as Error).message);
@@ -112,7 +113,7 @@ function table(all: Row[]): string {
     const cells = [
       name,
       faults.length === 0 ? "yes" : "**no**",
-      typeof figures.exit === "number" && figures.drain === 0 ? "ended" : "yes",
+      figures.drain === 0 ? "**no**" : "yes",
       `${figures.descriptors}`,
       `${figures.inFlight}`,
       `${figures.webSockets}`,

@@ -177,6 +177,25 @@ export class Target {
     }
   }
 
+  /**
+   * Whether it still serves. A server that has had an uncaught error takes no
+   * connection any more, and ends by itself; that is waited for.
+   */
+  async serves(): Promise<boolean> {
+    if (this.isGone()) return false;
+    try {
+      const attacker = await Attacker.dial(this.url.replace("https:", "http:"));
+      if (attacker) {
+        attacker.leave();
+        return true;
+      }
+      await within(BUDGET, this.process.exited);
+    } catch (error) {
+      this.faults.push(`it listens no more: ${(error as Error).message}`);
+    }
+    return !this.isGone();
+  }
+
   leaveAll(): void {
     for (const attacker of this.attackers) attacker.leave();
   }
@@ -292,6 +311,8 @@ export class Target {
     if (!exit) return false;
     if (this.figures.exit === null) {
       this.figures.exit = exit.code ?? exit.signal;
+      // What it did to others then goes without saying.
+      this.faults.splice(0);
       this.faults.push(`the attack ended the server: ${this.#lastWords()}`);
     }
     return true;
