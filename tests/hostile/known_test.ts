@@ -491,7 +491,7 @@ attackHttp2("a head of empty CONTINUATIONs without end", {}, async (dial) => {
 });
 
 attackHttp2("requests that are reset at once x20,000", {
-  log: /recv_reset/, // Deno's HTTP says so itself when it has had enough
+  log: /^recv_reset/, // Deno's HTTP/2 says so on its own when it has had enough
 }, async (dial) => {
   const attacker = await dial();
   for (let at = 0; at < 20_000 && !attacker.isOver; at += 100) {
