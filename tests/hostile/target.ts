@@ -28,6 +28,8 @@ const DRAIN = 3_000, CLEANUP = 1_000, GRACE = 250;
 const SLACK = 2_000;
 export const BUDGET = DRAIN + CLEANUP + GRACE + SLACK;
 
+/** More than any start takes. */
+const START = 20_000;
 /** How long the server may take to notice that its clients have left. */
 const SETTLING = 15_000;
 export const MB = 1_048_576;
@@ -83,7 +85,7 @@ export class Target {
 
   static async start(options: TargetOptions = {}): Promise<Target> {
     const target = new Target(await launch(options));
-    await target.#listening();
+    await within(START, target.#listening());
     return target;
   }
 
