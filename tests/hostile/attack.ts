@@ -25,6 +25,8 @@ export interface AttackOptions extends TargetOptions {
    * without them; "unserved" where it has to cut what they are owed.
    */
   clients?: "leave" | "stay" | "stay unserved";
+  /** Why it cannot be made here. */
+  skip?: string;
   /** Error lines with a cause. */
   log?: RegExp;
 }
@@ -51,7 +53,8 @@ export function attack(
 ): void {
   if (!isToBeSettled) after(settle);
   isToBeSettled = true;
-  test(name, { timeout: 115_000 }, async () => {
+  test(name, { timeout: 115_000 }, async (t) => {
+    if (options.skip) return t.skip(options.skip);
     let row: Row;
     let tries = 0;
     do row = await once(name, options, run); while (

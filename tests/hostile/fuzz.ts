@@ -131,10 +131,10 @@ async function run(plan: Batch, polite: Polite): Promise<string[]> {
       }
     };
     await Promise.all(Array.from({ length: LANES }, lane));
-    await target.serves();
-    await stopWatching();
     if (drained) await drained;
     else {
+      await target.serves();
+      await stopWatching();
       await target.settle();
       target.judgeMemory("settled");
       await target.drain();

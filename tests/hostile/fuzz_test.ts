@@ -1,13 +1,17 @@
 /**
  * 2,000 random clients, after those of known_test.ts.
  *
- *   CASES=200000 SEED=random npm test -- --only bun hostile/fuzz    a long run
+ *   CASES=200000 SEED=random npm test -- --only bun hostile/fuzz
  *   SEED=7 CASE=123 npm test -- --only bun hostile/fuzz --filter http2
+ *
+ * The first is the long run, which has real tools in it; the second repeats what
+ * a failure has printed.
  */
 import { after, test } from "node:test";
 import process from "node:process";
 import { killAll, removeScratch } from "../contract/server_process.ts";
 import { fuzz, type Kind } from "./fuzz.ts";
+import { realTools } from "./tools.ts";
 
 const total = Number(process.env.CASES || 2_000);
 const seed = process.env.SEED === "random"
@@ -43,3 +47,5 @@ for (const [kind, { percent, batch }] of Object.entries(shares)) {
     if (found.length > 0) throw new Error(`\n${found.join("\n\n")}`);
   });
 }
+
+if (process.env.CASES) realTools(seed);

@@ -311,7 +311,7 @@ export class Target {
     const { exit } = this.process;
     if (this.figures.exit === "runaway") return true;
     if (!exit) return false;
-    if (this.figures.exit === null) {
+    if (this.figures.exit === null && !(this.process.signalledAt > 0)) {
       this.figures.exit = exit.code ?? exit.signal;
       // What it did to others then goes without saying.
       this.faults.splice(0);
