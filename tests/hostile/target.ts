@@ -324,11 +324,10 @@ export class Target {
     const { exit, lines } = this.process;
     const words = lines.filter(({ stream, json }) =>
       stream === "stderr" || json?.level === "error"
-    );
-    return `exit ${exit?.code ?? exit?.signal}` +
-      words.slice(0, 3).map(({ text }) => `\n    ${text.slice(0, 600)}`).join(
-        "",
-      );
+    ).slice(0, 3);
+    const last = words.length > 0 ? words : lines.slice(-1);
+    const told = last.map(({ text }) => `\n    ${text.slice(0, 600)}`);
+    return `exit ${exit?.code ?? exit?.signal}${told.join("")}`;
   }
 }
 
