@@ -10,7 +10,7 @@ import { assert, assertEquals } from "@std/assert";
 import { RawWebSocket } from "../contract/raw_websocket.ts";
 import { runtime } from "../contract/server_process.ts";
 import { attack } from "./attack.ts";
-import type { Attacker } from "./attacker.ts";
+import { Attacker } from "./attacker.ts";
 import {
   Flag,
   frame,
@@ -326,13 +326,14 @@ attack(
   async (target) => {
     const many: Attacker[] = [];
     for (let count = 0; count < 300; count++) {
-      // The kernel takes those that the server cannot.
-      const attacker = await target.dial();
-      void attacker.write("GET");
-      many.push(attacker);
+      // The kernel takes those that the server cannot, while it listens.
+      const attacker = await Attacker.dial(target.url);
+      void attacker?.write("GET");
+      if (attacker) many.push(attacker);
     }
     await delay(300);
     for (const attacker of many) attacker.leave();
+    assert(await target.serves());
     assertEquals(await target.ask("/"), 200);
   },
 );
