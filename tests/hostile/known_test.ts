@@ -168,12 +168,12 @@ attack("two Hosts", {}, async (target) => {
 
 attack(
   "50,000 requests on one connection, all answers read",
-  {},
+  { warmUp: 10_000 },
   (target) => pipeline(target, false),
 );
 attack(
   "50,000 requests on one connection, no answer read",
-  {},
+  { warmUp: 10_000 },
   (target) => pipeline(target, true),
 );
 
