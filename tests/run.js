@@ -8,7 +8,7 @@
 //
 // tests/*_test.ts run inside the runtime.
 // tests/bookmarks/*_test.ts too, and start servers besides. // example:line
-// The drivers in tests/contract, tests/app and tests/deploy start servers as
+// The drivers in tests/contract, tests/app, tests/hostile and tests/deploy start servers as
 // processes; Node's drivers always run on the machine's own Node, and
 // LASTCALL_SERVER_NODE names the Node that their servers run on. All run with
 // the root of the repository as the current folder. A driver is told:
@@ -51,6 +51,7 @@ const KINDS = {
   // Under load from elsewhere it would measure that.
   soak: { folder: "tests/soak", lanes: 1, minutes: 60 },
   app: { folder: "tests/app", lanes: 2, minutes: 5 },
+  hostile: { folder: "tests/hostile", lanes: 2, minutes: 60 },
   deploy: { folder: "tests/deploy", lanes: 2, minutes: 5 },
   bookmarks: { folder: "tests/bookmarks", lanes: 2, minutes: 5 }, // example:line
 };
@@ -59,7 +60,7 @@ const KINDS = {
 
 /** Whether these tests only start servers, and need not run where those do. */
 const drives = (/** @type {Kind} */ kind) =>
-  ["contract", "soak", "app", "deploy"].includes(kind);
+  ["contract", "soak", "app", "hostile", "deploy"].includes(kind);
 
 const root = join(import.meta.dirname, "..");
 const bundles = join(root, "node_modules", ".cache", "lastcall-tests");
