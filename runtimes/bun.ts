@@ -1,5 +1,5 @@
 import { connect } from "node:net";
-import { type BunWebSocketData, websocket } from "hono/bun";
+import { type UpgradedSocket, websocketHandler } from "./bun_websocket.ts";
 import {
   emptyAcceptQueue,
   KNOCK_LIMIT,
@@ -17,12 +17,13 @@ import {
   ListenError,
   type ListenFailure,
   type ListenOptions,
-  type Socket,
+  type SocketKeeper,
 } from "./runtime.ts";
 import { readTls } from "./tls.ts";
 import { removeSocket, removeStaleSocket } from "./unix_socket.ts";
 
-export { getConnInfo, upgradeWebSocket } from "hono/bun";
+export { getConnInfo } from "hono/bun";
+export { upgradeWebSocket } from "./bun_websocket.ts";
 export {
   args,
   env,
@@ -45,13 +46,13 @@ const LINGER = 2000;
 export async function listen(
   fetch: FetchHandler,
   options: ListenOptions,
-  opened: (socket: Socket) => () => void,
+  sockets: SocketKeeper,
 ): Promise<Listener> {
   const { unix } = options;
   if (unix !== undefined) await removeStaleSocket(unix);
   const tls = options.tls && await readTls(options.tls);
   try {
-    return new BunListener(fetch, { ...options, tls }, opened);
+    return new BunListener(fetch, { ...options, tls }, sockets);
   } catch (error) {
     throw new ListenError(failureOf(error), error);
   }
@@ -66,7 +67,7 @@ class BunListener implements Listener {
   readonly port: number;
   readonly #unix: string | undefined;
   readonly #fetch: FetchHandler;
-  readonly #server: Bun.Server<BunWebSocketData>;
+  readonly #server: Bun.Server<UpgradedSocket>;
   /** The latest request, and earlier ones that were open when it came. */
   #latest: Request | undefined;
   #latestSince = 0;
@@ -87,7 +88,7 @@ class BunListener implements Listener {
   constructor(
     fetch: FetchHandler,
     { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
-    opened: (socket: Socket) => () => void,
+    sockets: SocketKeeper,
   ) {
     this.#fetch = fetch;
     const { idleTimeout, requestTimeout, writeTimeout } = limits;
@@ -106,7 +107,7 @@ class BunListener implements Listener {
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       development: false,
       fetch: (request, server) => this.#handle(request, server),
-      websocket: watched(opened),
+      websocket: websocketHandler(sockets, limits),
     });
     this.hostname = hostname;
     this.port = this.#server.port ?? 0;
@@ -116,7 +117,7 @@ class BunListener implements Listener {
 
   #handle(
     request: Request,
-    server: Bun.Server<BunWebSocketData>,
+    server: Bun.Server<UpgradedSocket>,
   ): Response | Promise<Response> {
     if (hasNoHost(request)) return new Response(null, { status: 400 });
     this.#remember(request);
@@ -215,6 +216,9 @@ class BunListener implements Listener {
       unaware,
       (seen) => this.#isOpen(seen),
     );
+    // Before stop(), which will close all of them in one instant one day
+    // (oven-sh/bun#34961), and drop what was sent to them before.
+    await closeSockets();
     await emptyAcceptQueue(() => this.#received, () => this.#knock());
     // A knock's answer is read a turn after it was accepted. What came in that
     // turn is taken in the second of these; the first ends before it reads.
@@ -223,7 +227,6 @@ class BunListener implements Listener {
     const stop = this.#server.stop().then(() => this.#isDone = true);
     // The report is out by then, and is the last line.
     if (!wasCut) stopped();
-    void closeSockets();
     const halfHeads = setTimeout(() => this.#cutLeftovers(), HALF_HEAD_GRACE);
     await stop;
     clearTimeout(halfHeads);
@@ -269,43 +272,6 @@ class BunListener implements Listener {
     clearInterval(this.#ticking);
     await this.#server.stop(true);
   }
-}
-
-/**
- * Hono's handlers, and the open sockets made known. `ws.close()` drops what is
- * still buffered (6.5 MB of it), so a close waits until all of it is out.
- */
-function watched(
-  opened: (socket: Socket) => () => void,
-): Bun.WebSocketHandler<BunWebSocketData> {
-  type Peer = Bun.ServerWebSocket<BunWebSocketData>;
-  const open = new Map<Peer, { closed(): void; close?(): void }>();
-  return {
-    ...websocket,
-    open(peer) {
-      const known: { closed(): void; close?(): void } = { closed() {} };
-      open.set(peer, known);
-      websocket.open(peer);
-      // Last, for it may close it on the spot.
-      known.closed = opened({
-        close(code, reason) {
-          const close = () => peer.close(code, reason);
-          if (peer.getBufferedAmount() > 0) known.close = close;
-          else close();
-        },
-        cut: () => peer.terminate(),
-      });
-      if (!open.has(peer)) known.closed();
-    },
-    drain(peer) {
-      if (peer.getBufferedAmount() === 0) open.get(peer)?.close?.();
-    },
-    close(peer, code, reason) {
-      open.get(peer)?.closed();
-      open.delete(peer);
-      websocket.close(peer, code, reason);
-    },
-  };
 }
 
 /**
