@@ -1,5 +1,9 @@
 import { connect } from "node:net";
-import { type UpgradedSocket, websocketHandler } from "./bun_websocket.ts";
+import {
+  upgraded,
+  type UpgradedSocket,
+  websocketHandler,
+} from "./bun_websocket.ts";
 import {
   emptyAcceptQueue,
   KNOCK_LIMIT,
@@ -67,6 +71,7 @@ class BunListener implements Listener {
   readonly port: number;
   readonly #unix: string | undefined;
   readonly #fetch: FetchHandler;
+  readonly #sockets: SocketKeeper;
   readonly #server: Bun.Server<UpgradedSocket>;
   /** The latest request, and earlier ones that were open when it came. */
   #latest: Request | undefined;
@@ -91,6 +96,7 @@ class BunListener implements Listener {
     sockets: SocketKeeper,
   ) {
     this.#fetch = fetch;
+    this.#sockets = sockets;
     const { idleTimeout, requestTimeout, writeTimeout } = limits;
     // Typed as if a Unix socket had no idle timeout; it has.
     const place = unix === undefined
@@ -127,9 +133,19 @@ class BunListener implements Listener {
     if (result instanceof Promise) {
       return mayHaveBody(request)
         ? result.then((response) => this.#answer(request, response))
-        : result.then(this.#answerBodiless);
+        : result.then(
+          this.#answerBodiless,
+          (error) => this.#afterUpgrade(request, error),
+        );
     }
     return this.#retiring ? this.#answer(request, result) : result;
+  }
+
+  /** Bun has answered an upgrade already: what is thrown then is uncaught. */
+  #afterUpgrade(request: Request, error: unknown): Response {
+    if (!upgraded.has(request)) throw error;
+    this.#sockets.failed(error);
+    return new Response(null);
   }
 
   #answerBodiless = (response: Response) =>

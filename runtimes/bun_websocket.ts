@@ -25,14 +25,20 @@ export const upgradeWebSocket = defineUpgrade<BunSocket>((c, events) => {
   }
   const protocol = firstProtocol(c);
   const data = new UpgradedSocket(events, new URL(c.req.url), protocol);
-  return server.upgrade(c.req.raw, { data }) ? new Response(null) : undefined;
+  if (!server.upgrade(c.req.raw, { data })) return;
+  upgraded.add(c.req.raw);
+  return new Response(null);
 });
+
+/** Requests that Bun has answered itself. */
+export const upgraded = new WeakSet<Request>();
 
 /** What Hono's context stands on, and our own: one object. */
 export class UpgradedSocket implements Socket {
   raw!: BunSocket;
   #context!: WSContext<BunSocket>;
   #handlers!: Guarded<BunSocket>;
+  #sendBuffer = 0;
   #closed = () => {};
   #isOpen = true;
   /** To be done once nothing waits to be sent: the close that was asked for. */
@@ -44,8 +50,9 @@ export class UpgradedSocket implements Socket {
     readonly protocol: string,
   ) {}
 
-  open(raw: BunSocket, sockets: SocketKeeper): void {
+  open(raw: BunSocket, sockets: SocketKeeper, sendBuffer: number): void {
     this.raw = raw;
+    this.#sendBuffer = sendBuffer;
     this.#context = new WSContext(this);
     this.#handlers = new Guarded(this.events, sockets);
     this.#handlers.onOpen(new Event("open"), this.#context);
@@ -80,7 +87,10 @@ export class UpgradedSocket implements Socket {
     data: string | ArrayBuffer | Uint8Array<ArrayBuffer>,
     { compress }: { compress?: boolean } = {},
   ): void {
-    if (!this.#close) this.raw.send(data, compress);
+    if (this.#close) return;
+    // 0 is also what an empty message returns.
+    const isSent = this.raw.send(data, compress) !== 0;
+    if (!isSent && this.raw.getBufferedAmount() > this.#sendBuffer) this.cut();
   }
 
   /** Bun drops what is still buffered (6.5 MB of it), so not before it is out. */
@@ -98,15 +108,17 @@ export class UpgradedSocket implements Socket {
 /** What a listener's sockets have in common. */
 export function websocketHandler(
   sockets: SocketKeeper,
-  { messageSize, sendBuffer }: Limits,
+  limits: Limits,
 ): Bun.WebSocketHandler<UpgradedSocket> {
+  const messageSize = Math.min(limits.messageSize, MOST);
+  const sendBuffer = Math.min(limits.sendBuffer, MOST);
   return {
-    open: (raw) => raw.data.open(raw, sockets),
+    open: (raw) => raw.data.open(raw, sockets, sendBuffer),
     message: ({ data }, message) => data.message(message),
     drain: ({ data }) => data.drain(),
     close: ({ data }, code, reason) => data.closed(code, reason),
-    maxPayloadLength: Math.min(messageSize, MOST),
-    backpressureLimit: Math.min(sendBuffer, MOST),
-    closeOnBackpressureLimit: true,
+    maxPayloadLength: messageSize,
+    // Beyond it Bun drops a message, which `send` sees.
+    backpressureLimit: sendBuffer,
   };
 }

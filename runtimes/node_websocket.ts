@@ -3,7 +3,7 @@ import type { Socket as Connection } from "node:net";
 import type { WSEvents } from "hono/ws";
 import { WebSocket, WebSocketServer } from "ws";
 import type { Limits, Socket, SocketKeeper } from "./runtime.ts";
-import { defineUpgrade, Guarded } from "./websocket.ts";
+import { defineUpgrade, Guarded, MESSAGE_COST } from "./websocket.ts";
 
 /** The largest number that `ws` takes. */
 const MOST = 2_147_483_647;
@@ -31,9 +31,14 @@ export function websocketServer(
   upgraded: (connection: Connection) => void,
 ): WebSocketServer {
   class Peer extends WebSocket implements Socket {
+    /** Sent since nothing waited. */
+    #messages = 0;
+
     // deno-lint-ignore no-explicit-any
     override send(...args: any[]): void {
-      if (this.bufferedAmount > sendBuffer) this.cut();
+      const bytes = this.bufferedAmount;
+      if (bytes === 0) this.#messages = 0;
+      if (bytes + this.#messages++ * MESSAGE_COST > sendBuffer) this.cut();
       super.send(...args as [string]);
     }
 

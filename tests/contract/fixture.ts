@@ -367,6 +367,22 @@ function sockets(app: Hono): void {
   }));
   app.get("/ws/then/:what", echo);
   app.get("/ws/echo", echo);
+  /** Sends 400 MB, as a client takes it or not. */
+  app.get(
+    "/ws/pushes",
+    upgradeWebSocket(() => ({
+      async onOpen(_, socket) {
+        socket.send("welcome");
+        const piece = new Uint8Array(40_000);
+        for (let n = 0; n < 10_000; n++) {
+          socket.send(piece);
+          if (n % 50 === 49) await delay(1);
+        }
+        socket.send("all of it");
+        emit("pushed");
+      },
+    })),
+  );
   app.get(
     "/ws/origins",
     upgradeWebSocket(() => {

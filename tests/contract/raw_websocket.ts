@@ -81,6 +81,20 @@ export class RawWebSocket {
     throw new Error(`the upgrade was answered ${client.#status}, or not whole`);
   }
 
+  /** What a handshake is answered with. */
+  static async status(
+    url: string,
+    path: string,
+    headers?: Record<string, string>,
+  ): Promise<number> {
+    const socket = await dial(url);
+    const client = new RawWebSocket(socket);
+    socket.write(upgradeBytes(path, headers));
+    await client.#until("the handshake", () => client.#status > 0);
+    client.leave();
+    return client.#status;
+  }
+
   private constructor(socket: net.Socket) {
     this.#socket = socket;
     let how: Closed["how"] = "reset";
