@@ -899,7 +899,7 @@ clause(
     });
 
     await step("6.5 MB on their way are delivered first", async () => {
-      const server = await startFixture();
+      const server = await startFixture({ LIMITS: '{"sendBuffer":8000000}' });
       const socket = await open(server);
       socket.pause();
       socket.send("flood");
