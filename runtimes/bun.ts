@@ -69,7 +69,7 @@ class BunListener implements Listener {
   readonly #server: Bun.Server<BunWebSocketData>;
   /** The latest request, and earlier ones that were open when it came. */
   #latest: Request | undefined;
-  #latestSince = 0;
+  #latestSince = -Infinity;
   #seen: Seen[] = [];
   readonly #settled = new WeakSet<Request>();
   readonly #clock = new CoarseClock();
@@ -142,7 +142,7 @@ class BunListener implements Listener {
     const last = sayClose(response);
     if (!request.body) return last;
     // Who has begun to read may have left it at that, as a limit does.
-    this.#lingersUntil = Date.now() + LINGER;
+    this.#lingersUntil = performance.now() + LINGER;
     if (request.bodyUsed) return last;
     // Bun resets the connection of a retiring response whose request body was
     // not read, and the response is lost with it.
@@ -258,7 +258,8 @@ class BunListener implements Listener {
    * counted as pending: when nothing is, what is left may be cut.
    */
   async #cutLeftovers(): Promise<void> {
-    const isBusy = () => this.#pending > 0 || Date.now() < this.#lingersUntil;
+    const isBusy = () =>
+      this.#pending > 0 || performance.now() < this.#lingersUntil;
     // Bun has no event for the last byte of a response, only this counter.
     while (isBusy() && !this.#isDone) await delay(10);
     await this.#server.stop(true);

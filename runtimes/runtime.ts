@@ -33,12 +33,15 @@ export interface Runtime {
   eventLoopDelay(): number | undefined;
   /**
    * Resolves when the socket listens; rejects with a ListenError. Tells
-   * `opened` of each WebSocket, and calls what that returns when it has closed.
+   * `opened` of each WebSocket, and calls what that returns when it has closed;
+   * tells `lost` when the listener ended by itself, and calls what that returns
+   * when it listens again.
    */
   listen(
     fetch: FetchHandler,
     options: ListenOptions,
     opened: (socket: Socket) => () => void,
+    lost: (cause: unknown) => () => void,
   ): Promise<Listener>;
   /** Returns how to stop listening. A signal the platform lacks is no error. */
   onSignal(signal: string, listener: () => void): () => void;
@@ -129,7 +132,7 @@ export interface Socket {
 export interface InFlight {
   method: string;
   url: string;
-  /** In the terms of Date.now(), true to about 100 ms. */
+  /** In the terms of performance.now(), true to about 100 ms. */
   since: number;
 }
 

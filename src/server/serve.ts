@@ -8,7 +8,7 @@ import type {
   Tls,
 } from "../../runtimes/runtime.ts";
 import { LONGEST_WAIT } from "./clock.ts";
-import { watchProcess } from "./process.ts";
+import { logError, watchProcess } from "./process.ts";
 import { type CutRequest, ShutdownController } from "./shutdown.ts";
 import { Sockets } from "./sockets.ts";
 import { StartError, whyNotListening } from "./start_error.ts";
@@ -84,6 +84,11 @@ export async function serve(
       app.fetch.bind(app),
       wanted,
       (socket) => sockets.opened(socket),
+      (cause) => {
+        logError(shutdown, "listener lost", cause);
+        const message = "listening again";
+        return () => shutdown.log({ level: "info", message });
+      },
     );
   } catch (error) {
     throw whyNotListening(error, wanted);
@@ -143,7 +148,8 @@ function toBlame({ method, url, since }: InFlight): CutRequest {
   // Absolute (Deno: http+unix) or not: the path begins at the first slash after
   // the authority.
   const path = url.replace(/^[a-z+]+:\/\/[^/?#]*/i, "").replace(/[?#].*$/s, "");
-  return { method, path: path || "/", ageMs: Math.max(0, Date.now() - since) };
+  const ageMs = Math.max(0, Math.round(performance.now() - since));
+  return { method, path: path || "/", ageMs };
 }
 
 function urlOf(
