@@ -335,10 +335,12 @@ function openListener(
    */
   async function nobodyInFlight(): Promise<void> {
     if (!knowsSizes) return new Promise(() => {});
-    busyUntil = Math.max(busyUntil, performance.now() + GOODBYE);
-    for (;;) {
-      if (open.length > 0) await left((open) => open.length === 0);
-      const ms = busyUntil - performance.now();
+    for (let from = performance.now();;) {
+      if (open.length > 0) {
+        await left((open) => open.length === 0);
+        from = performance.now();
+      }
+      const ms = Math.max(busyUntil, from + GOODBYE) - performance.now();
       if (ms <= 0) return;
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, ms);
