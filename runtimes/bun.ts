@@ -6,6 +6,7 @@ import {
   NO_REQUEST,
   reachable,
 } from "./accept_queue.ts";
+import { canBeOpen, type Insight, insightInto } from "./bun_insight.ts";
 import { CoarseClock, TICK } from "./coarse_clock.ts";
 import { delay, lastMoments, mayHaveBody, sayClose } from "./last_moments.ts";
 import { eventLoopDelayBeyond, exitAfter } from "./node_process.ts";
@@ -41,6 +42,8 @@ export const oldest = "1.4.4";
 const HALF_HEAD_GRACE = 500;
 /** How long a body that nobody read may take to arrive. */
 const LINGER = 2000;
+/** One request of so many takes a turn of the event loop. */
+const TURN = 64;
 
 export async function listen(
   fetch: FetchHandler,
@@ -71,6 +74,10 @@ class BunListener implements Listener {
   #latest: Request | undefined;
   #latestSince = -Infinity;
   #seen: Seen[] = [];
+  #sweepAt = 64;
+  /** From the first request on. */
+  #insight: Insight | undefined;
+  /** Where Bun does not name the open ones, the end of a handler counts. */
   readonly #settled = new WeakSet<Request>();
   readonly #clock = new CoarseClock();
   readonly #ticking: Timer;
@@ -78,6 +85,7 @@ class BunListener implements Listener {
   #counting = false;
   #received = 0;
   #gaveUp = 0;
+  #handled = 0;
   /** Every response says `Connection: close`. */
   #retiring = false;
   /** Until then, somebody may still be sending what nobody reads. */
@@ -119,10 +127,22 @@ class BunListener implements Listener {
     server: Bun.Server<BunWebSocketData>,
   ): Response | Promise<Response> {
     if (hasNoHost(request)) return new Response(null, { status: 400 });
+    this.#insight ??= insightInto(server, request);
     this.#remember(request);
     if (this.#counting) this.#count(request);
     const result = this.#fetch(request, server);
-    if (this.#unix !== undefined) this.#followOnUnix(request, result);
+    if (!this.#insight.names) this.#follow(request, result);
+    const finished = this.#finish(request, result);
+    // Bun answers all that has been pipelined on a connection, up to 512 KB of
+    // it, before it looks at another one: ten such clients kept all others
+    // waiting for 4.6 s. Behind an answer that takes a turn it reads no further.
+    return ++this.#handled % TURN === 0 ? afterTurn(finished) : finished;
+  }
+
+  #finish(
+    request: Request,
+    result: Response | Promise<Response>,
+  ): Response | Promise<Response> {
     if (result instanceof Promise) {
       return mayHaveBody(request)
         ? result.then((response) => this.#answer(request, response))
@@ -156,11 +176,10 @@ class BunListener implements Listener {
    * and to sweep now and then.
    */
   #remember(request: Request): void {
-    if (this.#server.pendingRequests > 1 && this.#latest !== undefined) {
+    const others = !this.#insight?.names || this.#server.pendingRequests > 1;
+    if (others && this.#latest !== undefined) {
       this.#seen.push(seen(this.#latest, this.#latestSince));
-      if (this.#seen.length > 2 * this.#server.pendingRequests + 64) {
-        this.#sweep();
-      }
+      if (this.#seen.length > this.#sweepAt) this.#sweep();
     }
     this.#latest = request;
     this.#latestSince = this.#clock.now;
@@ -168,17 +187,25 @@ class BunListener implements Listener {
 
   #sweep(): void {
     this.#seen = this.#seen.filter((seen) => this.#isOpen(seen));
+    const { names } = this.#insight ?? {};
+    if (names && !canBeOpen(this.#server, this.#seen.length)) {
+      // Of these, nobody will ever tell.
+      this.#insight = { counts: true, names: false };
+      this.#seen = [];
+      this.#latest = undefined;
+    }
+    this.#sweepAt = 2 * this.#seen.length + 64;
   }
 
-  /** `requestIP` knows none on a Unix socket: there, a handler's end counts. */
-  #followOnUnix(request: Request, result: unknown): void {
+  #follow(request: Request, result: unknown): void {
     const over = () => void this.#settled.add(request);
     Promise.resolve(result).then(over, over);
   }
 
   #isOpen({ request }: Pick<Seen, "request">): boolean {
-    if (this.#unix !== undefined) return !this.#settled.has(request);
-    return this.#server.requestIP(request) !== null;
+    return this.#insight?.names
+      ? this.#server.requestIP(request) !== null
+      : !this.#settled.has(request);
   }
 
   inFlight(): Seen[] {
@@ -258,6 +285,7 @@ class BunListener implements Listener {
    * counted as pending: when nothing is, what is left may be cut.
    */
   async #cutLeftovers(): Promise<void> {
+    if (this.#insight?.counts === false) return;
     const isBusy = () =>
       this.#pending > 0 || performance.now() < this.#lingersUntil;
     // Bun has no event for the last byte of a response, only this counter.
@@ -331,6 +359,12 @@ function seconds(ms: number): number {
 function seen(request: Request, since: number): Seen {
   const { method, url } = request;
   return { request, method, url, since };
+}
+
+async function afterTurn(
+  response: Response | Promise<Response>,
+): Promise<Response> {
+  return (await Promise.all([response, new Promise(setImmediate)]))[0];
 }
 
 async function discard(body: ReadableStream<Uint8Array>): Promise<void> {

@@ -123,7 +123,8 @@ clause(
       client.leave();
       if (!isDeno) {
         await endedClean(server);
-        return gone.destroy();
+        gone.destroy();
+        return;
       }
       note(
         "it does not tell which response is still being taken: a long one from " +
