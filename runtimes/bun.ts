@@ -43,7 +43,7 @@ const HALF_HEAD_GRACE = 500;
 /** How long a body that nobody read may take to arrive. */
 const LINGER = 2000;
 /** One request of so many takes a turn of the event loop. */
-const TURN = 64;
+const TURN = 16;
 
 export async function listen(
   fetch: FetchHandler,

@@ -139,7 +139,7 @@ app.get(
   })),
 );
 // These come before the middleware: their answers are synchronous.
-app.get("/", (c) => c.text("hello"));
+app.on(["GET", "POST"], "/", (c) => c.text("hello"));
 app.route("/", health(shutdown));
 
 // Hono's own would write to stderr, which tests expect to stay empty.
