@@ -17,8 +17,8 @@ export async function emptyAcceptQueue(
   arrived: () => number,
   turn: () => Promise<unknown>,
 ): Promise<void> {
-  const until = Date.now() + PATIENCE;
-  for (let quiet = 0; quiet < 3 && Date.now() < until;) {
+  const until = performance.now() + PATIENCE;
+  for (let quiet = 0; quiet < 3 && performance.now() < until;) {
     const before = arrived();
     await turn();
     quiet = arrived() === before ? quiet + 1 : 0;

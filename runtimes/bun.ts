@@ -10,6 +10,7 @@ import {
   NO_REQUEST,
   reachable,
 } from "./accept_queue.ts";
+import { canBeOpen, type Insight, insightInto } from "./bun_insight.ts";
 import { CoarseClock, TICK } from "./coarse_clock.ts";
 import { delay, lastMoments, mayHaveBody, sayClose } from "./last_moments.ts";
 import {
@@ -51,6 +52,8 @@ export const oldest = "1.4.4";
 const HALF_HEAD_GRACE = 500;
 /** How long a body that nobody read may take to arrive. */
 const LINGER = 2000;
+/** One request of so many takes a turn of the event loop. */
+const TURN = 16;
 
 export async function listen(
   fetch: FetchHandler,
@@ -80,8 +83,12 @@ class BunListener implements Listener {
   readonly #server: Bun.Server<UpgradedSocket>;
   /** The latest request, and earlier ones that were open when it came. */
   #latest: Request | undefined;
-  #latestSince = 0;
+  #latestSince = -Infinity;
   #seen: Seen[] = [];
+  #sweepAt = 64;
+  /** From the first request on. */
+  #insight: Insight | undefined;
+  /** Where Bun does not name the open ones, the end of a handler counts. */
   readonly #settled = new WeakSet<Request>();
   readonly #clock = new CoarseClock();
   readonly #ticking: Timer;
@@ -89,6 +96,7 @@ class BunListener implements Listener {
   #counting = false;
   #received = 0;
   #gaveUp = 0;
+  #handled = 0;
   /** Every response says `Connection: close`. */
   #retiring = false;
   /** Until then, somebody may still be sending what nobody reads. */
@@ -131,10 +139,22 @@ class BunListener implements Listener {
     server: Bun.Server<UpgradedSocket>,
   ): Response | Promise<Response> {
     if (hasNoHost(request)) return new Response(null, { status: 400 });
+    this.#insight ??= insightInto(server, request);
     this.#remember(request);
     if (this.#counting) this.#count(request);
     const result = this.#fetch(request, server);
-    if (this.#unix !== undefined) this.#followOnUnix(request, result);
+    if (!this.#insight.names) this.#follow(request, result);
+    const finished = this.#finish(request, result);
+    // Bun answers all that has been pipelined on a connection, up to 512 KB of
+    // it, before it looks at another one: ten such clients kept all others
+    // waiting for 4.6 s. Behind an answer that takes a turn it reads no further.
+    return ++this.#handled % TURN === 0 ? afterTurn(finished) : finished;
+  }
+
+  #finish(
+    request: Request,
+    result: Response | Promise<Response>,
+  ): Response | Promise<Response> {
     if (result instanceof Promise) {
       return mayHaveBody(request)
         ? result.then((response) => this.#answer(request, response))
@@ -164,7 +184,7 @@ class BunListener implements Listener {
     const last = sayClose(response);
     if (!request.body) return last;
     // Who has begun to read may have left it at that, as a limit does.
-    this.#lingersUntil = Date.now() + LINGER;
+    this.#lingersUntil = performance.now() + LINGER;
     if (request.bodyUsed) return last;
     // Bun resets the connection of a retiring response whose request body was
     // not read, and the response is lost with it.
@@ -178,11 +198,10 @@ class BunListener implements Listener {
    * and to sweep now and then.
    */
   #remember(request: Request): void {
-    if (this.#server.pendingRequests > 1 && this.#latest !== undefined) {
+    const others = !this.#insight?.names || this.#server.pendingRequests > 1;
+    if (others && this.#latest !== undefined) {
       this.#seen.push(seen(this.#latest, this.#latestSince));
-      if (this.#seen.length > 2 * this.#server.pendingRequests + 64) {
-        this.#sweep();
-      }
+      if (this.#seen.length > this.#sweepAt) this.#sweep();
     }
     this.#latest = request;
     this.#latestSince = this.#clock.now;
@@ -190,17 +209,25 @@ class BunListener implements Listener {
 
   #sweep(): void {
     this.#seen = this.#seen.filter((seen) => this.#isOpen(seen));
+    const { names } = this.#insight ?? {};
+    if (names && !canBeOpen(this.#server, this.#seen.length)) {
+      // Of these, nobody will ever tell.
+      this.#insight = { counts: true, names: false };
+      this.#seen = [];
+      this.#latest = undefined;
+    }
+    this.#sweepAt = 2 * this.#seen.length + 64;
   }
 
-  /** `requestIP` knows none on a Unix socket: there, a handler's end counts. */
-  #followOnUnix(request: Request, result: unknown): void {
+  #follow(request: Request, result: unknown): void {
     const over = () => void this.#settled.add(request);
     Promise.resolve(result).then(over, over);
   }
 
   #isOpen({ request }: Pick<Seen, "request">): boolean {
-    if (this.#unix !== undefined) return !this.#settled.has(request);
-    return this.#server.requestIP(request) !== null;
+    return this.#insight?.names
+      ? this.#server.requestIP(request) !== null
+      : !this.#settled.has(request);
   }
 
   inFlight(): Seen[] {
@@ -282,7 +309,9 @@ class BunListener implements Listener {
    * counted as pending: when nothing is, what is left may be cut.
    */
   async #cutLeftovers(): Promise<void> {
-    const isBusy = () => this.#pending > 0 || Date.now() < this.#lingersUntil;
+    if (this.#insight?.counts === false) return;
+    const isBusy = () =>
+      this.#pending > 0 || performance.now() < this.#lingersUntil;
     // Bun has no event for the last byte of a response, only this counter.
     while (isBusy() && !this.#isDone) await delay(10);
     await this.#server.stop(true);
@@ -317,6 +346,12 @@ function seconds(ms: number): number {
 function seen(request: Request, since: number): Seen {
   const { method, url } = request;
   return { request, method, url, since };
+}
+
+async function afterTurn(
+  response: Response | Promise<Response>,
+): Promise<Response> {
+  return (await Promise.all([response, new Promise(setImmediate)]))[0];
 }
 
 async function discard(body: ReadableStream<Uint8Array>): Promise<void> {

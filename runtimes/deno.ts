@@ -17,6 +17,7 @@ import {
   type ListenOptions,
   type SocketKeeper,
 } from "./runtime.ts";
+import { denoSizeOf, isRight, type SizeOf } from "./response_size.ts";
 import { readTls } from "./tls.ts";
 import { removeSocket, removeStaleSocket } from "./unix_socket.ts";
 
@@ -26,7 +27,8 @@ export { getConnInfo } from "hono/deno";
 
 export const name = "deno";
 export const version = Deno.version.deno;
-export const oldest = "2.9.0";
+/** Before: `Connection: close` to most uploads (denoland/deno#36657). */
+export const oldest = "2.9.6";
 
 export const isTerminal = Deno.stdout.isTerminal();
 export const hasColors = isTerminal && !Deno.noColor;
@@ -68,12 +70,13 @@ export async function listen(
   fetch: FetchHandler,
   options: ListenOptions,
   sockets: SocketKeeper,
+  lost: (cause: unknown) => () => void,
 ): Promise<Listener> {
   const { unix } = options;
   if (unix !== undefined) await removeStaleSocket(unix);
   const tls = options.tls && await readTls(options.tls);
   try {
-    return openListener(fetch, { ...options, tls }, sockets);
+    return openListener(fetch, { ...options, tls }, sockets, lost);
   } catch (error) {
     throw new ListenError(failureOf(error), error);
   }
@@ -85,6 +88,19 @@ export async function listen(
  * lost up to 64 KB in 3 shutdowns of 125, after 100 ms in 1 of 300.
  */
 const TLS_FLUSH = 250;
+
+/** How long a client may take to say that it has heard of the end. */
+const GOODBYE = 1000;
+/** How long a client may still send what nobody reads. */
+const LINGER = 2000;
+/** Bytes per millisecond: whoever reads more slowly is not waited for. */
+const SLOWEST_READER = 16;
+/** What HTTP/2 may still hold of a stream that has ended. */
+const STREAM_REST = 65_536;
+
+/** How long to wait before listening again, at first and at most. */
+const PAUSE = 10;
+const LONGEST_PAUSE = 1000;
 
 /** A request that is being served: its handler, or the stream it answered. */
 class Exchange {
@@ -108,18 +124,21 @@ function openListener(
   fetch: FetchHandler,
   { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
   sockets: SocketKeeper,
+  lost: (cause: unknown) => () => void,
 ): Listener {
   const clock = new CoarseClock();
   const websockets = { sockets, limits };
-  let lastRequest = 0;
+  let lastRequest = -Infinity;
   const open: Exchange[] = [];
+  /** Until then, a client may be taking what it was answered, or sending. */
+  let busyUntil = 0;
 
   let counting = false;
   let answered = 0;
   /** Every response says `Connection: close`; requests since then. */
   let retiring = false;
   let received = 0;
-  /** What would have to be waited for is turned away. */
+  /** New requests that shutdown() would break get a 503. */
   let refusing = false;
   let stopped = false;
   let onLeft = () => {};
@@ -130,20 +149,17 @@ function openListener(
   const common = { signal: kill.signal, onListen() {} };
   const handler = (request: Request, info: Deno.ServeHandlerInfo) =>
     serving(request, info);
-  const server = unix === undefined
-    ? Deno.serve({ ...common, hostname, port, reusePort, ...tls }, handler)
-    : Deno.serve({ ...common, path: unix }, handler);
-  // Out of file descriptors, Deno gives up its listener for good. Nobody catches
-  // this, so it shuts the process down like any uncaught error.
-  server.finished.then(() => {
-    if (!stopped) throw new Error("Deno.serve ended by itself.");
-  });
+  /** The last one listens; those before lost their listener. */
+  const servers: Deno.HttpServer[] = [];
+  let pause = PAUSE;
+  const { addr } = serve(port);
+  const boundPort = (addr as Deno.NetAddr).port ?? 0;
   const ticking = setInterval(() => clock.tick(), TICK);
   Deno.unrefTimer(ticking as unknown as number);
 
   return {
     hostname,
-    port: (server.addr as Deno.NetAddr).port ?? 0,
+    port: boundPort,
     inFlight: () =>
       open.map(({ request: { method, url }, since }) => (
         { method, url, since }
@@ -154,6 +170,43 @@ function openListener(
     cut,
   };
 
+  function serve(port: number): Deno.HttpServer {
+    const server = unix === undefined
+      ? Deno.serve({ ...common, hostname, port, reusePort, ...tls }, handler)
+      : Deno.serve({ ...common, path: unix }, handler);
+    servers.push(server);
+    const since = performance.now();
+    const ended = (cause: unknown) => {
+      if (stopped) return;
+      if (performance.now() - since > LONGEST_PAUSE) pause = PAUSE;
+      listenAgain(lost(cause));
+    };
+    server.finished.then(
+      () => ended(new Error("Deno.serve ended by itself.")),
+      ended,
+    );
+    return server;
+  }
+
+  /**
+   * Out of file descriptors, Deno gives up its listener, not its connections.
+   * Nobody tells when there are descriptors again, so try.
+   */
+  async function listenAgain(found: () => void): Promise<void> {
+    for (;;) {
+      await delay(pause);
+      pause = Math.min(2 * pause, LONGEST_PAUSE);
+      if (unix !== undefined) await removeSocket(unix);
+      if (stopped) return;
+      try {
+        serve(boundPort);
+        return found();
+      } catch {
+        // Next time, perhaps.
+      }
+    }
+  }
+
   /** A synchronous answer with its body at hand needs no one to remember it. */
   function handle(
     request: Request,
@@ -163,8 +216,13 @@ function openListener(
     belongsTo(websockets, info);
     const result = fetch(request, info);
     if (result instanceof Promise) return track(request, info, result);
-    if (isStream(result)) follow(enter(new Exchange(request, info, clock.now)));
-    else if (counting) answered++;
+    const size = sizeOf(result);
+    if (size === undefined) {
+      follow(enter(new Exchange(request, info, clock.now)));
+    } else {
+      handedOver(request, size);
+      if (counting) answered++;
+    }
     return withUpgrade(info, result);
   }
 
@@ -192,8 +250,12 @@ function openListener(
         if (exchange.answer === undefined) return;
         exchange.answer = undefined;
         response = withUpgrade(info, response);
-        if (isStream(response)) follow(exchange);
-        else leave(exchange, true);
+        const size = sizeOf(response);
+        if (size === undefined) follow(exchange);
+        else {
+          handedOver(request, size);
+          leave(exchange, true);
+        }
         resolve(retiring ? sayClose(response) : response);
       }, (error) => {
         leave(exchange, true);
@@ -210,10 +272,20 @@ function openListener(
     return exchange;
   }
 
+  /** A response that is no longer tracked may still be on its way. */
+  function handedOver(request: Request, size: number): void {
+    const reading = size / SLOWEST_READER;
+    const ms = mayHaveBody(request) ? Math.max(reading, LINGER) : reading;
+    busyUntil = Math.max(busyUntil, clock.now + ms);
+  }
+
   /** A streamed response is in flight until its last byte was handed over. */
   function follow(exchange: Exchange): void {
     exchange.info.completed.then(
-      () => leave(exchange, true),
+      () => {
+        handedOver(exchange.request, STREAM_REST);
+        leave(exchange, true);
+      },
       () => leave(exchange, false),
     );
   }
@@ -256,16 +328,44 @@ function openListener(
       if (exchange.answer) heedLeaving(exchange);
     }
     await Promise.race([cut, beforeStop(closing)]);
-    if (stopped) return;
-    stopped = true;
-    const done = server.shutdown();
-    // Deno closes the socket in the next turn of its loop.
-    const atOnce = await Promise.race([done.then(() => true), delay(1)]);
-    closing.stopped();
-    const flushed = tls && !atOnce ? done.then(() => delay(TLS_FLUSH)) : done;
-    await Promise.race([cut, flushed]);
+    if (!stopped) {
+      stopped = true;
+      const done = Promise.all(servers.map((server) => server.shutdown()));
+      // Deno closes the socket in the next turn of its loop.
+      const atOnce = await Promise.race([done.then(() => true), delay(1)]);
+      closing.stopped();
+      const flushed = tls && !atOnce ? done.then(() => delay(TLS_FLUSH)) : done;
+      await Promise.race([cut, flushed, nobodyInFlight()]);
+    }
+    await over();
+  }
+
+  async function over(): Promise<void> {
     clearInterval(ticking);
     if (unix !== undefined) await removeSocket(unix);
+  }
+
+  /**
+   * shutdown() waits for ever for a client that has vanished from HTTP/2, one
+   * whose TLS handshake is not over, and one that goes on sending what nobody
+   * reads. It also waits for the last byte of each response, and does not tell
+   * for which of them. So it is believed for as long as it may be a response.
+   */
+  async function nobodyInFlight(): Promise<void> {
+    if (!knowsSizes) return new Promise(() => {});
+    for (let from = performance.now();;) {
+      if (open.length > 0) {
+        await left((open) => open.length === 0);
+        from = performance.now();
+      }
+      const ms = Math.max(busyUntil, from + GOODBYE) - performance.now();
+      if (ms <= 0) return;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ms);
+        // shutdown() holds the process, and nobody else needs to.
+        Deno.unrefTimer(timer as unknown as number);
+      });
+    }
   }
 
   /** What must have happened before shutdown() may be called. */
@@ -279,16 +379,15 @@ function openListener(
     // Not before, so that nobody is turned away where nothing is waited for.
     refusing = true;
     if (!open.some(isBreakable)) return;
-    await withoutBreakables();
+    await left((open) => !open.some(isBreakable));
     await emptyAcceptQueue(() => received, knock);
   }
 
   /** Rights to connect may be missing, and a busy runtime may not answer. */
   function knock(): Promise<void> {
-    const { port } = server.addr as Deno.NetAddr;
-    if (!mayKnock(port)) return delay(1);
+    if (!mayKnock()) return delay(1);
     const connecting = unix === undefined
-      ? Deno.connect({ hostname: reachable(hostname), port })
+      ? Deno.connect({ hostname: reachable(hostname), port: boundPort })
       : Deno.connect({ transport: "unix", path: unix });
     const answered = connecting.then(async (connection) => {
       try {
@@ -302,9 +401,9 @@ function openListener(
   }
 
   /** In a terminal, to try without the right would ask a person, and wait. */
-  function mayKnock(port: number): boolean {
+  function mayKnock(): boolean {
     const needed: Deno.PermissionDescriptor[] = unix === undefined
-      ? [{ name: "net", host: `${reachable(hostname)}:${port}` }]
+      ? [{ name: "net", host: `${reachable(hostname)}:${boundPort}` }]
       : [{ name: "read", path: unix }, { name: "write", path: unix }];
     return needed.every((right) =>
       Deno.permissions.querySync(right).state === "granted"
@@ -314,30 +413,29 @@ function openListener(
   /**
    * Whether shutdown() would break this request, and so has to wait for it. It
    * makes every request body unreadable that has not been read, also one that
-   * has arrived (denoland/deno#36809). Over HTTP/2 it sends GOAWAY; to a client
-   * that answers with one of its own (Node's does, always) Deno then closes the
-   * connection, open streams and all. Only HTTP/1.1 requests bring a Host.
+   * has arrived (denoland/deno#36809). Over HTTP/2, which needs no TLS, it sends
+   * GOAWAY; to a client that answers with one of its own (Node's does, always)
+   * Deno then closes the connection, open streams and all. Only HTTP/1.1
+   * requests bring a Host.
    */
   function breaks(request: Request): boolean {
-    return mayHaveBody(request) ||
-      tls !== undefined && !request.headers.has("host");
+    return mayHaveBody(request) || !request.headers.has("host");
   }
 
   function isBreakable({ request }: Exchange): boolean {
     return breaks(request);
   }
 
-  /** Resolves when the last one of those that are in flight has left. */
-  function withoutBreakables(): Promise<void> {
+  /** Resolves once those that have left leave `open` in such a state. */
+  function left(isSo: (open: Exchange[]) => boolean): Promise<void> {
     return new Promise((resolve) => {
       onLeft = () => {
-        if (!open.some(isBreakable)) resolve();
+        if (isSo(open)) resolve();
       };
     });
   }
 
   async function cut(): Promise<void> {
-    clearInterval(ticking);
     for (const exchange of open) {
       exchange.answer?.(withUpgrade(exchange.info, refusal()));
       delete exchange.answer;
@@ -347,27 +445,17 @@ function openListener(
     if (!stopped) {
       stopped = true;
       kill.abort();
-      await server.finished;
+      await Promise.allSettled(servers.map(({ finished }) => finished));
     }
     onCut();
+    await over();
   }
 }
 
-const kInner = Object.getOwnPropertySymbols(new Response()).find((symbol) =>
-  symbol.description === "response"
-);
-
-/**
- * Whether the body is still to be produced. Asking `response.body` would make a
- * stream of every body at 15 % of the throughput, so look where Deno keeps the
- * answer; should that place be gone one day, every response counts as one.
- */
-function isStream(response: Response): boolean {
-  if (kInner === undefined) return true;
-  // deno-lint-ignore no-explicit-any
-  const inner = (response as any)[kInner];
-  return inner?.body?.streamOrStatic instanceof ReadableStream;
-}
+const found = denoSizeOf();
+const knowsSizes = isRight(found);
+/** Should Deno keep bodies elsewhere one day, every response is a stream. */
+const sizeOf: SizeOf = knowsSizes ? found : () => undefined;
 
 function refusal(): Response {
   const headers = { Connection: "close", "Retry-After": "1" };

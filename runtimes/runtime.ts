@@ -35,12 +35,15 @@ export interface Runtime {
    */
   eventLoopDelay(): number | undefined;
   /**
-   * Resolves when the socket listens; rejects with a ListenError.
+   * Resolves when the socket listens; rejects with a ListenError. Tells `lost`
+   * when the listener ended by itself, and calls what that returns when it
+   * listens again.
    */
   listen(
     fetch: FetchHandler,
     options: ListenOptions,
     sockets: SocketKeeper,
+    lost: (cause: unknown) => () => void,
   ): Promise<Listener>;
   /** Returns how to stop listening. A signal the platform lacks is no error. */
   onSignal(signal: string, listener: () => void): () => void;
@@ -160,7 +163,7 @@ export interface Socket {
 export interface InFlight {
   method: string;
   url: string;
-  /** In the terms of Date.now(), true to about 100 ms. */
+  /** In the terms of performance.now(), true to about 100 ms. */
   since: number;
 }
 

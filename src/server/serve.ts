@@ -93,6 +93,11 @@ export async function serve(
         failed: (error) =>
           logError(shutdown, "WebSocket handler failed", error),
       },
+      (cause) => {
+        logError(shutdown, "listener lost", cause);
+        const message = "listening again";
+        return () => shutdown.log({ level: "info", message });
+      },
     );
   } catch (error) {
     throw whyNotListening(error, wanted);
@@ -152,7 +157,8 @@ function toBlame({ method, url, since }: InFlight): CutRequest {
   // Absolute (Deno: http+unix) or not: the path begins at the first slash after
   // the authority.
   const path = url.replace(/^[a-z+]+:\/\/[^/?#]*/i, "").replace(/[?#].*$/s, "");
-  return { method, path: path || "/", ageMs: Math.max(0, Date.now() - since) };
+  const ageMs = Math.max(0, Math.round(performance.now() - since));
+  return { method, path: path || "/", ageMs };
 }
 
 function urlOf(

@@ -20,6 +20,7 @@
  * LINGERS_MS           something holds the process for so long after the end
  * NOISE_BYTES, NOISE_TO=console|stdout|stderr     written by the last hook
  * ABRUPT               a bad server on purpose: SIGTERM ends it on the spot
+ * CLOCK_STEP_MS, CLOCK_STEP_AT=serving|draining|closing   somebody sets the clock
  */
 import { readSync } from "node:fs";
 import process from "node:process";
@@ -54,6 +55,22 @@ const aborted = (signal: AbortSignal) =>
 
 if (env("ABRUPT")) process.on("SIGTERM", () => process.exit(0));
 
+/** The wall clock is wrong by this much. */
+let clockStep = 0;
+{
+  const { now } = Date;
+  Date.now = () => now() + clockStep;
+  globalThis.Date = new Proxy(Date, {
+    construct: (date, args) =>
+      Reflect.construct(date, args.length === 0 ? [Date.now()] : args),
+  });
+}
+function stepClock(at: string): void {
+  if (env("CLOCK_STEP_AT") !== at) return;
+  clockStep = ms("CLOCK_STEP_MS", 0);
+  emit("clock stepped", { now: new Date().toISOString() });
+}
+
 const shutdown = new ShutdownController({
   drainDelay: ms("DRAIN_DELAY_MS", 0),
   idleGrace: ms("IDLE_GRACE_MS", 250),
@@ -65,6 +82,11 @@ shutdown.signal.addEventListener(
   "abort",
   () => emit("signal aborted", { reason: String(shutdown.signal.reason) }),
 );
+shutdown.signal.addEventListener("abort", () => {
+  stepClock("draining");
+  // By then it is closing, and the idle connections have their grace.
+  setTimeout(() => stepClock("closing"), 50);
+});
 if (env("STALLS")) {
   shutdown.signal.addEventListener("abort", () => {
     emit("stalled");
@@ -125,7 +147,7 @@ app.get(
 );
 sockets(app);
 // These come before the middleware: their answers are synchronous.
-app.get("/", (c) => c.text("hello"));
+app.on(["GET", "POST"], "/", (c) => c.text("hello"));
 app.get("/head-now", (c) => headAsTold(c));
 app.get("/url", (c) => c.json([c.req.url, c.req.header("host") ?? ""]));
 app.route("/", health(shutdown));
@@ -439,6 +461,7 @@ async function start(): Promise<void> {
   const second = env("SECOND_SERVER")
     ? await serve(app, { hostname, port: 0, shutdown })
     : undefined;
+  setTimeout(() => stepClock("serving"), 100);
   emit("listening", {
     url: server.url,
     port: server.port,
