@@ -2,16 +2,16 @@
 export const TICK = 100;
 
 /**
- * Date.now() costs 1 % of a trivial request; an age needs no more than this.
- * `now` is behind by a tick at most, or, where the loop was held up, by as long
- * as the longest tick took.
+ * Asking the time costs 1 % of a trivial request; an age needs no more than
+ * this. `now` is behind by a tick at most, or, where the loop was held up, by as
+ * long as the longest tick took. Not Date.now(): somebody may set that clock.
  */
 export class CoarseClock {
   now: number;
   #longest = TICK;
   readonly #read: () => number;
 
-  constructor(read = Date.now) {
+  constructor(read = () => performance.now()) {
     this.#read = read;
     this.now = read();
   }

@@ -1,13 +1,11 @@
-import {
-  createAdaptorServer,
-  type WebSocketServerLike,
-} from "@hono/node-server";
+import { getRequestListener } from "@hono/node-server";
 import { setMaxListeners } from "node:events";
-import type { createServer, RequestListener } from "node:http";
+import type { RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import { Connections } from "./node_connections.ts";
 import { eventLoopDelayBeyond, exitAfter, LOOK } from "./node_process.ts";
+import { withWebSockets } from "./node_websocket.ts";
 import {
   type FetchHandler,
   type Listener,
@@ -19,7 +17,6 @@ import {
 import { readTls } from "./tls.ts";
 import { removeStaleSocket } from "./unix_socket.ts";
 
-export { upgradeWebSocket } from "@hono/node-server";
 export { getConnInfo } from "@hono/node-server/conninfo";
 export {
   args,
@@ -30,6 +27,7 @@ export {
   onUncaught,
   setExitCode,
 } from "./node_process.ts";
+export { upgradeWebSocket } from "./node_websocket.ts";
 
 export const name = "node";
 export const version = globalThis.process.versions.node;
@@ -50,23 +48,23 @@ export async function listen(
   const connections = new Connections(limits, tls && await readTls(tls));
   const { server } = connections;
   const websockets = new WebSocketServer({ noServer: true });
-  websockets.on("connection", (socket: WebSocket, { socket: connection }) => {
-    connections.opened(connection);
+  websockets.on("connection", (socket: WebSocket) => {
     const closed = opened({
       close: (code, reason) => socket.close(code, reason),
       cut: () => socket.terminate(),
     });
     socket.on("close", closed);
   });
-  createAdaptorServer({
-    fetch,
-    createServer: ((_: unknown, listener: RequestListener) => {
-      server.on("request", connections.track(listener));
-      return connections.upgrades;
-    }) as unknown as typeof createServer,
-    // Structurally the same; their types differ in overloads we do not use.
-    websocket: { server: websockets as unknown as WebSocketServerLike },
-  });
+  // HTTP/1.0 needs no Host, and HAProxy's plain health check sends none.
+  const listener = (handle: FetchHandler) =>
+    getRequestListener(handle, { hostname: "localhost" }) as RequestListener;
+  server.on(
+    "request",
+    connections.track(
+      listener(fetch),
+      listener(withWebSockets(fetch, websockets, connections)),
+    ),
+  );
 
   await new Promise<void>((resolve, reject) => {
     server.once(

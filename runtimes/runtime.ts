@@ -129,7 +129,7 @@ export interface Socket {
 export interface InFlight {
   method: string;
   url: string;
-  /** In the terms of Date.now(), true to about 100 ms. */
+  /** In the terms of performance.now(), true to about 100 ms. */
   since: number;
 }
 

@@ -131,10 +131,10 @@ describe("serve", () => {
   test("blames a stuck request by method, path and age, no query", async () => {
     const { clock, runtime, shutdown } = setup({ drainTimeout: 1000 });
     await serve(runtime, app, { shutdown });
-    const since = Date.now() - 5000;
+    const since = performance.now() - 5000;
     runtime.listeners[0]!.requests = [
       { method: "GET", url: "http://h:1/never?token=secret", since },
-      { method: "POST", url: "/a/b#c?d", since: Date.now() + 60_000 },
+      { method: "POST", url: "/a/b#c?d", since: performance.now() + 60_000 },
       { method: "GET", url: "http://h", since },
     ];
     shutdown.begin();
@@ -186,7 +186,7 @@ describe("signals", () => {
     watchProcess(runtime, shutdown, ["SIGINT"]);
     await serve(runtime, app, { shutdown });
     runtime.listeners[0]!.requests = [
-      { method: "GET", url: "/", since: Date.now() },
+      { method: "GET", url: "/", since: performance.now() },
     ];
     runtime.raise("SIGINT");
     await clock.advance(5);

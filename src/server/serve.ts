@@ -143,7 +143,8 @@ function toBlame({ method, url, since }: InFlight): CutRequest {
   // Absolute (Deno: http+unix) or not: the path begins at the first slash after
   // the authority.
   const path = url.replace(/^[a-z+]+:\/\/[^/?#]*/i, "").replace(/[?#].*$/s, "");
-  return { method, path: path || "/", ageMs: Math.max(0, Date.now() - since) };
+  const ageMs = Math.max(0, Math.round(performance.now() - since));
+  return { method, path: path || "/", ageMs };
 }
 
 function urlOf(
