@@ -1,11 +1,10 @@
 import { getRequestListener } from "@hono/node-server";
 import { setMaxListeners } from "node:events";
-import type { RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import { Connections } from "./node_connections.ts";
 import { eventLoopDelayBeyond, exitAfter, LOOK } from "./node_process.ts";
-import { withWebSockets } from "./node_websocket.ts";
+import { withWebSockets } from "./node_upgrade.ts";
 import {
   type FetchHandler,
   type Listener,
@@ -27,7 +26,7 @@ export {
   onUncaught,
   setExitCode,
 } from "./node_process.ts";
-export { upgradeWebSocket } from "./node_websocket.ts";
+export { upgradeWebSocket } from "./node_upgrade.ts";
 
 export const name = "node";
 export const version = globalThis.process.versions.node;
@@ -57,7 +56,7 @@ export async function listen(
   });
   // HTTP/1.0 needs no Host, and HAProxy's plain health check sends none.
   const listener = (handle: FetchHandler) =>
-    getRequestListener(handle, { hostname: "localhost" }) as RequestListener;
+    getRequestListener(handle, { hostname: "localhost" });
   server.on(
     "request",
     connections.track(

@@ -27,6 +27,11 @@ const PIPELINED = 1024;
 const kConnection = Symbol("connection");
 const kUpgrade = Symbol("upgrade");
 
+type Handler = (
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+) => Promise<void> | void;
+
 interface Connection {
   socket: Socket;
   /** What is not yet out: the latest response, and pipelined ones before it. */
@@ -153,8 +158,8 @@ export class Connections {
    * In front of the handler, and in one listener with it. `upgrading` gets the
    * requests that ask for a WebSocket.
    */
-  track(handle: RequestListener, upgrading: RequestListener): RequestListener {
-    return (request, response) => {
+  track(handle: Handler, upgrading: Handler): RequestListener {
+    const answer: Handler = (request, response) => {
       if (request.httpVersionMajor > 1) {
         this.#sessions!.request(request as unknown as Http2ServerRequest);
         return handle(request, response);
@@ -164,9 +169,9 @@ export class Connections {
       if (connection.response) this.#wait(connection, connection.response);
       connection.response = response;
       if (this.#closing) retire(connection);
-      if (!this.#isValid(request)) return refuse(response);
+      if (!this.#isValid(request)) return refuse(response, 400);
       if ((request as IncomingMessage)[kUpgrade] !== undefined) {
-        if (request.method === "CONNECT") return refuse(response);
+        if (request.method === "CONNECT") return refuse(response, 400);
         if (asksForWebSocket(request)) {
           // Node has dropped whatever came in one packet with it.
           sayClose(response);
@@ -174,6 +179,20 @@ export class Connections {
         }
       }
       return handle(request, response);
+    };
+    return (request, response) => {
+      // What throws here costs one connection, not the process.
+      const fail = (error: unknown) => {
+        console.error(error);
+        const isOpen = request.httpVersionMajor === 1 && !response.headersSent;
+        if (isOpen) refuse(response, 500);
+        else request.socket.destroy();
+      };
+      try {
+        answer(request, response)?.catch(fail);
+      } catch (error) {
+        fail(error);
+      }
     };
   }
 
@@ -204,7 +223,9 @@ export class Connections {
     } catch (error) {
       console.error(error);
     }
-    if (this.#handedOver === socket) return socket;
+    const isOurs = this.#handedOver === socket;
+    this.#handedOver = undefined;
+    if (isOurs) return socket;
     socket.destroy();
   }
 
@@ -268,6 +289,7 @@ export class Connections {
     }
     // The app hears of a socket's end after the server does.
     await Promise.all([closed, socketsClosed]);
+    await closeSockets(); // those that opened meanwhile
     this.#timers.forEach(clearTimeout);
   }
 
@@ -442,16 +464,18 @@ function asksForWebSocket({ headers }: http.IncomingMessage): boolean {
 }
 
 /** Whether it is all that RFC 6455 asks of the request for a WebSocket. */
-export function isHandshake(request: http.IncomingMessage): boolean {
+export function isHandshake(request?: http.IncomingMessage): boolean {
+  if (!(request instanceof IncomingMessage)) return false;
   const { method, headers, httpVersion } = request;
-  return request instanceof IncomingMessage && request[kUpgrade] === "asked" &&
-    asksForWebSocket(request) && method === "GET" &&
+  return request[kUpgrade] === "asked" && asksForWebSocket(request) &&
+    method === "GET" &&
     httpVersion === "1.1" && headers["sec-websocket-version"] === "13" &&
     /^[+/0-9a-z]{22}==$/i.test(headers["sec-websocket-key"] ?? "");
 }
 
-function refuse(response: http.ServerResponse): void {
-  response.writeHead(400, { Connection: "close" }).end();
+function refuse(response: http.ServerResponse, status: number): void {
+  const headers = { "Connection": "close", "Content-Length": 0 };
+  response.writeHead(status, headers).end();
 }
 
 /** Node's own count of what waits in responses, and its way to stop reading. */

@@ -22,6 +22,7 @@
  * ABRUPT               a bad server on purpose: SIGTERM ends it on the spot
  */
 import { readSync } from "node:fs";
+import { ServerResponse } from "node:http";
 import process from "node:process";
 import { type Context, Hono } from "hono";
 import { html } from "hono/html";
@@ -182,7 +183,10 @@ app.get("/endless", (c) => {
         tick();
         timer = setInterval(tick, 50);
       },
-      cancel: () => clearInterval(timer),
+      cancel() {
+        clearInterval(timer);
+        emit("nobody reads");
+      },
     }),
   );
 });
@@ -256,6 +260,17 @@ app.post("/early-slow", async (c) => {
   return c.text("no need to read it");
 });
 app.post("/early-big", (c) => c.body(pattern(megabytes(c, 2))));
+
+/** A header that HTTP cannot carry, though Headers takes it. */
+app.get("/bad-header", (c) => c.text("no", 200, { "X-Bad": "a\x01b" }));
+/** Node's own objects, under the prototypes that Express gives them. */
+app.get("/express", (c) => {
+  const { incoming, outgoing } = c.env as Record<string, object>;
+  const names = [incoming, outgoing].map((one) => one!.constructor.name);
+  Object.setPrototypeOf(outgoing, Object.create(ServerResponse.prototype));
+  (outgoing as ServerResponse).end(names.join());
+  return new Response(null, { headers: { "x-hono-already-sent": "true" } });
+});
 
 app.get("/throw-later", (c) => {
   setTimeout(() => {

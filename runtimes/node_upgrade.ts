@@ -27,7 +27,7 @@ const taken = new WeakMap<IncomingMessage, (socket: WebSocket) => void>();
 export const upgradeWebSocket = defineWebSocketHelper<WebSocket, Options>(
   (c, events, { onError = console.error } = {}) => {
     if (c.req.header("upgrade")?.toLowerCase() !== "websocket") return;
-    const { incoming } = c.env as HttpBindings;
+    const incoming = c.env?.incoming as IncomingMessage;
     if (!isHandshake(incoming)) {
       const headers = { "Sec-WebSocket-Version": "13" };
       return new Response(null, { status: 400, headers });
@@ -45,7 +45,8 @@ export function withWebSockets(
   connections: Connections,
 ): FetchHandler {
   return async (request, { incoming, outgoing }: HttpBindings) => {
-    const response = await fetch(request, { incoming, outgoing });
+    const env = { incoming, outgoing, wss: websockets };
+    const response = await fetch(request, env);
     // HTTP/2 has no such requests.
     const message = incoming as IncomingMessage;
     const opened = taken.get(message);
