@@ -109,6 +109,7 @@ export class Connections {
         if (socket) setImmediate(uncork, socket);
       }
     }
+    rename(ServerResponse, "ServerResponse");
     const server = tls
       ? createSecureServer({
         ...tls,
@@ -457,6 +458,13 @@ class IncomingMessage extends http.IncomingMessage {
   set upgrade(upgrade: boolean) {
     if (upgrade) this[kUpgrade] = "asked";
   }
+}
+
+rename(IncomingMessage, "IncomingMessage");
+
+/** A bundler may call it otherwise, and the app sees it. */
+function rename(one: NewableFunction, name: string): void {
+  Object.defineProperty(one, "name", { value: name });
 }
 
 function asksForWebSocket({ headers }: http.IncomingMessage): boolean {

@@ -120,6 +120,16 @@ app.get(
 // These come before the middleware: their answers are synchronous.
 app.get("/", (c) => c.text("hello"));
 app.route("/", health(shutdown));
+// So do these: nothing is printed for each of thousands of requests.
+let hanging = 0;
+app.get("/hang", () => {
+  if (hanging++ === 0) emit("hanging");
+  return forever();
+});
+app.get("/pause", async (c) => {
+  await delay(query(c, "ms", 1));
+  return c.text("paused");
+});
 
 // Hono's own would write to stderr, which tests expect to stay empty.
 app.onError((error, c) => {
@@ -259,6 +269,10 @@ app.post("/early-slow", async (c) => {
   await delay(query(c, "ms", 500));
   return c.text("no need to read it");
 });
+app.post("/early-touched", async (c) => {
+  await c.req.raw.body!.getReader().read();
+  return c.text("read a little");
+});
 app.post("/early-big", (c) => c.body(pattern(megabytes(c, 2))));
 
 /** A header that HTTP cannot carry, though Headers takes it. */
@@ -269,7 +283,7 @@ app.get("/express", (c) => {
   const names = [incoming, outgoing].map((one) => one!.constructor.name);
   Object.setPrototypeOf(outgoing, Object.create(ServerResponse.prototype));
   (outgoing as ServerResponse).end(names.join());
-  return new Response(null, { headers: { "x-hono-already-sent": "true" } });
+  return forever();
 });
 
 app.get("/throw-later", (c) => {
