@@ -14,6 +14,7 @@
  * SECOND_SERVER        one more server on the same controller
  * UNIX, REUSE_PORT, TLS_CERT, TLS_KEY, LIMITS (JSON)   options of `serve`
  * FAILS                every request fails, and no app answers for it
+ * BAD_HEADER           "/bad" is answered with a header that HTTP cannot carry
  * STALLS               the signal stops its loop until it is typed to
  * NO_RUN               `serve` alone, without `run` around it
  * NO_EXIT              no explicit exit at the end
@@ -275,8 +276,6 @@ app.post("/early-touched", async (c) => {
 });
 app.post("/early-big", (c) => c.body(pattern(megabytes(c, 2))));
 
-/** A header that HTTP cannot carry, though Headers takes it. */
-app.get("/bad-header", (c) => c.text("no", 200, { "X-Bad": "a\x01b" }));
 /** Node's own objects, under the prototypes that Express gives them. */
 app.get("/express", (c) => {
   const { incoming, outgoing } = c.env as Record<string, object>;
@@ -356,7 +355,16 @@ async function start(): Promise<void> {
   const port = ms("PORT", 0);
   const [cert, key] = [env("TLS_CERT"), env("TLS_KEY")];
   const fails = () => Promise.reject(new Error("a secret"));
-  const server = await serve(env("FAILS") ? { fetch: fails } : app, {
+  const answersBadly = (request: Request, second: unknown) =>
+    request.url.endsWith("/bad")
+      ? new Response("no", { headers: { "X-Bad": "a\x01b" } })
+      : app.fetch(request, second as object);
+  const fetch = env("FAILS")
+    ? fails
+    : env("BAD_HEADER")
+    ? answersBadly
+    : app.fetch;
+  const server = await serve({ fetch }, {
     hostname,
     port,
     shutdown,
