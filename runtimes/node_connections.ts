@@ -436,7 +436,10 @@ export class Connections {
     const patience = setTimeout(() => socket.destroySoon(), LINGER);
     const over = () => {
       clearTimeout(patience);
-      delete (socket as Partial<Socket>).write;
+      const shadowed: Partial<Socket> = socket;
+      delete shadowed.write;
+      delete shadowed.destroySoon;
+      socket.off("close", over);
     };
     request.on("end", over);
     socket.on("close", over);

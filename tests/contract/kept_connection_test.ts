@@ -165,12 +165,13 @@ clause(
     await step("an early answer, and all of the upload behind it", async () => {
       const server = await startFixture();
       const client = await server.connect();
-      await client.write(postHead("/early-touched", 2 * MB) + "a little");
-      const early = await client.response();
-      assertEquals(text(early), "read a little");
-      await client.write(Buffer.alloc(2 * MB - 8));
-      if (!saysClose(early)) {
-        assertEquals(text(await client.get("/")), "hello");
+      for (let upload = 0, last = false; upload < 20 && !last; upload++) {
+        await client.write(postHead("/early-touched", 2 * MB) + "a little");
+        const early = await client.response();
+        assertEquals(text(early), "read a little");
+        await client.write(Buffer.alloc(2 * MB - 8));
+        last = saysClose(early);
+        if (!last) assertEquals(text(await client.get("/")), "hello");
       }
       client.leave();
       server.signal("SIGTERM");
