@@ -1,9 +1,5 @@
-import {
-  createAdaptorServer,
-  type WebSocketServerLike,
-} from "@hono/node-server";
+import { getRequestListener } from "@hono/node-server";
 import { setMaxListeners } from "node:events";
-import type { createServer, RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Connections } from "./node_connections.ts";
 import {
@@ -14,6 +10,7 @@ import {
   streamed,
   streamOf,
 } from "./node_process.ts";
+import { withWebSockets } from "./node_upgrade.ts";
 import { websocketServer } from "./node_websocket.ts";
 import {
   type FetchHandler,
@@ -26,7 +23,6 @@ import {
 import { readTls } from "./tls.ts";
 import { removeStaleSocket } from "./unix_socket.ts";
 
-export { upgradeWebSocket } from "./node_websocket.ts";
 export { getConnInfo } from "@hono/node-server/conninfo";
 export {
   args,
@@ -37,6 +33,7 @@ export {
   onUncaught,
   setExitCode,
 } from "./node_process.ts";
+export { upgradeWebSocket } from "./node_upgrade.ts";
 
 export const name = "node";
 export const version = globalThis.process.versions.node;
@@ -56,20 +53,17 @@ export async function listen(
   if (unix !== undefined) await removeStaleSocket(unix);
   const connections = new Connections(limits, tls && await readTls(tls));
   const { server } = connections;
-  const websockets = websocketServer(
-    sockets,
-    limits,
-    (connection) => connections.opened(connection),
+  const websockets = websocketServer(sockets, limits);
+  // HTTP/1.0 needs no Host, and HAProxy's plain health check sends none.
+  const listener = (handle: FetchHandler) =>
+    getRequestListener(handle, { hostname: "localhost" });
+  server.on(
+    "request",
+    connections.track(
+      listener(fetch),
+      listener(withWebSockets(fetch, websockets, connections)),
+    ),
   );
-  createAdaptorServer({
-    fetch,
-    createServer: ((_: unknown, listener: RequestListener) => {
-      server.on("request", connections.track(listener));
-      return connections.upgrades;
-    }) as unknown as typeof createServer,
-    // Structurally the same; their types differ in overloads we do not use.
-    websocket: { server: websockets as unknown as WebSocketServerLike },
-  });
 
   await new Promise<void>((resolve, reject) => {
     server.once(

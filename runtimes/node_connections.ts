@@ -1,11 +1,5 @@
-import { EventEmitter } from "node:events";
-import {
-  createServer,
-  IncomingMessage,
-  type RequestListener,
-  type Server,
-  ServerResponse,
-} from "node:http";
+import * as http from "node:http";
+import type { RequestListener, Server } from "node:http";
 import {
   createSecureServer,
   type Http2SecureServer,
@@ -28,14 +22,24 @@ const LINGER = 2000;
 /** How often heads, requests and readers are looked for that take too long. */
 const CHECKING = 1000;
 
+/** How many pipelined requests may wait before no more are read. */
+const PIPELINED = 1024;
+
 const kConnection = Symbol("connection");
 const kUpgrade = Symbol("upgrade");
+
+type Handler = (
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+) => Promise<void> | void;
 
 interface Connection {
   socket: Socket;
   /** What is not yet out: the latest response, and pipelined ones before it. */
-  response: ServerResponse | undefined;
-  earlier: ServerResponse[];
+  response: http.ServerResponse | undefined;
+  earlier: http.ServerResponse[];
+  /** Said that the connection is kept, before the drain began. */
+  promised: http.ServerResponse | undefined;
   /** When its last request came; 0 before the first. */
   requestAt: number;
   /** When its last response was out. */
@@ -52,20 +56,23 @@ type Tracked = Socket & { [kConnection]: Connection };
  */
 export class Connections {
   readonly server: Server;
-  /** Emits the upgrades to a WebSocket: "upgrade", as a server would. */
-  readonly upgrades = new EventEmitter();
   readonly #sessions: Sessions | undefined;
   /** Sockets whose TLS handshake is not over, by their peer. */
   readonly #handshaking = new Map<string, Socket>();
   readonly #limits: Limits;
   readonly #all = new Set<Connection>();
-  /** Each with its request, until that has become a WebSocket. */
-  readonly #upgraded = new Map<Socket, InFlight | undefined>();
+  /** WebSockets: they say themselves when they are done. */
+  readonly #upgraded = new Set<Socket>();
+  /** The latest one that Node has handed over. */
+  #handedOver: Socket | undefined;
   /** One for all: a closure for each was a tenth of an idle connection. */
   readonly #gone: (this: Socket) => void;
   #accepted = 0;
   #counting = false;
   #closing = false;
+  #idleGrace = 0;
+  /** The last Host found good: nearly all requests bring the same one. */
+  #host = "localhost";
   readonly #clock = new CoarseClock();
   readonly #timers: NodeJS.Timeout[] = [];
   #answered = 0;
@@ -79,7 +86,20 @@ export class Connections {
     };
     // Node calls this when a response is out, flushed and all; so no response
     // needs a listener of its own.
-    class Response extends ServerResponse<Request> {
+    function detachSocket(this: http.ServerResponse, socket: Socket): void {
+      http.ServerResponse.prototype.detachSocket.call(this, socket);
+      connections.#out(this);
+    }
+    class ServerResponse extends http.ServerResponse<IncomingMessage> {
+      constructor(
+        ...args: ConstructorParameters<
+          typeof http.ServerResponse<IncomingMessage>
+        >
+      ) {
+        super(...args);
+        // Not a method: Express gives the responses it gets another prototype.
+        this.detachSocket = detachSocket;
+      }
       // @hono/node-server sends a stream's head by itself, before what the
       // stream has at hand. Together they are one system call, not two: a
       // seventh more streams.
@@ -89,24 +109,18 @@ export class Connections {
         super.flushHeaders();
         if (socket) setImmediate(uncork, socket);
       }
-      override detachSocket(socket: Socket): void {
-        super.detachSocket(socket);
-        connections.#out(this);
-      }
     }
+    rename(ServerResponse, "ServerResponse");
     const server = tls
       ? createSecureServer({
         ...tls,
         allowHTTP1: true,
         handshakeTimeout: limits.headTimeout,
-        Http1IncomingMessage: Request,
-        Http1ServerResponse: Response,
+        Http1IncomingMessage: IncomingMessage,
+        Http1ServerResponse: ServerResponse,
         ...http2Options(limits),
       }) as unknown as Server
-      : createServer({
-        IncomingMessage: Request,
-        ServerResponse: Response,
-      });
+      : http.createServer({ IncomingMessage, ServerResponse });
     this.server = server;
     server.headersTimeout = Math.min(limits.headTimeout, limits.requestTimeout);
     server.requestTimeout = limits.requestTimeout;
@@ -141,45 +155,89 @@ export class Connections {
         setInterval(() => this.#sessions?.check(), CHECKING).unref(),
       );
     });
-    // From here on it is a WebSocket's, which says itself when it is done.
-    server.on("upgrade", (request, socket: Socket, head) => {
-      this.#all.delete((socket as Tracked)[kConnection]);
-      const { method = "", url = "" } = request;
-      this.#upgraded.set(socket, { method, url, since: Date.now() });
-      socket.on("close", () => this.#upgraded.delete(socket));
-      // @hono/node-server answers a refused upgrade only where its listener is
-      // the only one; so it listens there.
-      this.upgrades.emit("upgrade", request, socket, head);
-    });
+    server.on("upgrade", (_, socket: Socket) => this.#handedOver = socket);
   }
 
-  /** In front of the handler, and in one listener with it. */
-  track(handle: RequestListener): RequestListener {
-    return (request, response) => {
+  /**
+   * In front of the handler, and in one listener with it. `upgrading` gets the
+   * requests that ask for a WebSocket.
+   */
+  track(handle: Handler, upgrading: Handler): RequestListener {
+    const answer: Handler = (request, response) => {
       const { httpVersionMajor } = request;
       if (httpVersionMajor > 1 && isHttp2(request)) {
         const http2 = response as unknown as Http2ServerResponse;
-        if (this.#sessions!.request(request, http2)) handle(request, response);
-        return;
+        if (!this.#sessions!.request(request, http2)) return;
+        return handle(request, response);
       }
       const connection = (request.socket as Tracked)[kConnection];
       connection.requestAt = this.#clock.now;
-      if (connection.response) connection.earlier.push(connection.response);
+      if (connection.response) this.#wait(connection, connection.response);
       connection.response = response;
       if (this.#closing) retire(connection);
       // Node's parser lets HTTP/0.9 and HTTP/2.0 pass in a line of text.
-      if (httpVersionMajor !== 1) return refuseVersion(response);
+      if (httpVersionMajor !== 1) return refuse(response, 505);
+      if (!this.#isValid(request)) return refuse(response, 400);
+      if ((request as IncomingMessage)[kUpgrade] !== undefined) {
+        if (request.method === "CONNECT") return refuse(response, 400);
+        if (asksForWebSocket(request)) {
+          // Node has dropped whatever came in one packet with it.
+          sayClose(response);
+          return upgrading(request, response);
+        }
+      }
       return handle(request, response);
+    };
+    return (request, response) => {
+      // What throws here costs one connection, not the process.
+      const fail = (error: unknown) => {
+        console.error(error);
+        const isOpen = request.httpVersionMajor === 1 && !response.headersSent;
+        if (isOpen) refuse(response, 500);
+        else request.socket.destroy();
+      };
+      try {
+        answer(request, response)?.catch(fail);
+      } catch (error) {
+        fail(error);
+      }
     };
   }
 
-  /** The app has made a WebSocket of it. */
-  opened(socket: Socket): void {
-    if (this.#upgraded.has(socket)) this.#upgraded.set(socket, undefined);
+  /**
+   * Takes a connection out of the hands of HTTP, for a WebSocket. Undefined if
+   * that is not possible any more. Never to be called while Node parses, which
+   * would abort the process: not in a microtask of a request.
+   */
+  upgrade(
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+  ): Socket | undefined {
+    const { socket } = request;
+    const connection = (socket as Tracked)[kConnection];
+    const isNext = connection.response === response &&
+      connection.earlier.length === 0;
+    if (!isNext || !request.complete || socket.destroyed) return;
+    this.#all.delete(connection);
+    if (this.#counting) this.#answered++;
+    this.#upgraded.add(socket);
+    socket.on("close", () => this.#upgraded.delete(socket));
+    // Node looks for an upgrade each time when it has parsed something, and
+    // then does all that has to be done.
+    (request as IncomingMessage)[kUpgrade] = "granted";
+    try {
+      http.ServerResponse.prototype.detachSocket.call(response, socket);
+      socket.emit("data", Buffer.alloc(0));
+    } catch (error) {
+      console.error(error);
+    }
+    const isOurs = this.#handedOver === socket;
+    this.#handedOver = undefined;
+    if (isOurs) return socket;
+    socket.destroy();
   }
 
   inFlight(): InFlight[] {
-    const upgrading = [...this.#upgraded.values()].filter((one) => !!one);
     const http1 = [...this.#all].flatMap(({ response, earlier, requestAt }) =>
       [...earlier, ...response ? [response] : []].map(({ req }) => ({
         method: req.method ?? "",
@@ -187,7 +245,7 @@ export class Connections {
         since: requestAt,
       }))
     );
-    return [...http1, ...upgrading, ...this.#sessions?.inFlight() ?? []];
+    return [...http1, ...this.#sessions?.inFlight() ?? []];
   }
 
   countAnswers(): void {
@@ -210,14 +268,16 @@ export class Connections {
     stopped();
     const socketsClosed = closeSockets();
     this.#closing = true;
+    this.#idleGrace = idleGrace;
     const began = this.#clock.tick();
     for (const connection of this.#all) retire(connection);
     this.#sessions?.close(idleGrace);
 
     const sweep = () => {
-      const now = Date.now();
+      const now = performance.now();
       for (const connection of this.#all) {
-        if (!isIdle(connection)) continue;
+        // Where a promise was made, its grace began later.
+        if (!isIdle(connection) || connection.promised) continue;
         const grace = hasHalfHead(connection)
           ? HALF_HEAD_GRACE
           : connection.requestAt === 0
@@ -237,6 +297,7 @@ export class Connections {
     }
     // The app hears of a socket's end after the server does.
     await Promise.all([closed, socketsClosed]);
+    await closeSockets(); // those that opened meanwhile
     this.#timers.forEach(clearTimeout);
   }
 
@@ -245,7 +306,7 @@ export class Connections {
     this.#sessions?.cut();
     for (const { socket } of this.#all) socket.destroy();
     for (const socket of this.#handshaking.values()) socket.destroy();
-    for (const socket of this.#upgraded.keys()) socket.destroy();
+    for (const socket of this.#upgraded) socket.destroy();
     this.#timers.forEach(clearTimeout);
     return Promise.resolve();
   }
@@ -299,6 +360,7 @@ export class Connections {
       socket,
       response: undefined,
       earlier: [],
+      promised: undefined,
       requestAt: 0,
       idleSince: 0,
     };
@@ -307,17 +369,49 @@ export class Connections {
     socket.on("close", this.#gone);
   }
 
-  #out(response: ServerResponse): void {
+  /**
+   * Node stops to read where too many bytes wait in responses, but 50,000
+   * requests on one connection, none answered yet, took 0.6 GB. So each response
+   * that waits counts as some bytes.
+   */
+  #wait({ earlier }: Connection, response: http.ServerResponse): void {
+    earlier.push(response);
+    countPending(response, 1);
+  }
+
+  /** Whether Host says one thing, and one that a URL can have. */
+  #isValid({ rawHeaders }: http.IncomingMessage): boolean {
+    let host: string | undefined;
+    for (let i = 0; i < rawHeaders.length; i += 2) {
+      const name = rawHeaders[i]!;
+      if (name.length !== 4 || name.toLowerCase() !== "host") continue;
+      if (host !== undefined) return false;
+      host = rawHeaders[i + 1];
+    }
+    // Without one it is HTTP/1.0; Node sees to that.
+    if (host === undefined || host === this.#host) return true;
+    if (!URL.canParse(`http://${host}`)) return false;
+    this.#host = host;
+    return true;
+  }
+
+  #out(response: http.ServerResponse): void {
     const connection = (response.req.socket as Tracked)[kConnection];
     connection.idleSince = this.#clock.now;
     if (connection.response === response) connection.response = undefined;
-    else remove(connection.earlier, response);
+    else {
+      remove(connection.earlier, response);
+      countPending(response, -1);
+    }
     if (this.#counting) this.#answered++;
     if (!response.req.complete) this.#outlive(connection, response.req);
-    // Node still has to look at the socket before it may go.
-    if (this.#closing && isIdle(connection)) {
-      queueMicrotask(() => end(connection));
-    }
+    if (!this.#closing || !isIdle(connection)) return;
+    if (connection.promised === response) {
+      // The next request may be on the wire.
+      const over = () => setImmediate(endIdle, connection);
+      this.#timers.push(setTimeout(over, this.#idleGrace));
+    } // Node still has to look at the socket before it may go.
+    else queueMicrotask(() => end(connection));
   }
 
   /**
@@ -327,9 +421,11 @@ export class Connections {
    * and what still comes is read and thrown away: while serving for as long as a
    * request may take (Node looks after that), while draining for `LINGER`.
    */
-  #outlive({ socket }: Connection, request: IncomingMessage): void {
+  #outlive({ socket }: Connection, request: http.IncomingMessage): void {
     discardRest(request);
     let lingering: NodeJS.Timeout | undefined;
+    // When the request has taken too long, Node would answer it again.
+    socket.write = () => false;
     socket.destroySoon = () => {
       if (request.complete || socket.destroyed) {
         Socket.prototype.destroySoon.call(socket);
@@ -343,34 +439,73 @@ export class Connections {
       lingering = setTimeout(() => socket.destroy(), LINGER);
       socket.on("close", () => clearTimeout(lingering));
     };
+    // A client that goes on for longer is to make a new connection.
+    const patience = setTimeout(() => socket.destroySoon(), LINGER);
+    const over = () => {
+      clearTimeout(patience);
+      const shadowed: Partial<Socket> = socket;
+      delete shadowed.write;
+      delete shadowed.destroySoon;
+      socket.off("close", over);
+    };
+    request.on("end", over);
+    socket.on("close", over);
   }
 }
 
 /**
- * Where somebody listens for upgrades, Node hands over the connection for any.
- * Java's client and `curl --http2` ask for h2c with their first request: they got
- * no answer, and held the shutdown. Who asks for anything but a WebSocket is
- * served as if it had not asked.
+ * Node would hand over the connection of any request that asks for an upgrade,
+ * with the request's body unread in it. Here all are served as if they had not
+ * asked (RFC 9110, 7.8), until the app makes a WebSocket of one.
  */
-class Request extends IncomingMessage {
+class IncomingMessage extends http.IncomingMessage {
   // Not a private field: the constructor of the base class sets `upgrade`.
-  declare [kUpgrade]: true | undefined;
+  declare [kUpgrade]: "asked" | "granted" | undefined;
 
   get upgrade(): boolean {
-    return this[kUpgrade] === true &&
-      this.headers.upgrade?.toLowerCase() === "websocket";
+    return this[kUpgrade] === "granted";
   }
   set upgrade(upgrade: boolean) {
-    if (upgrade) this[kUpgrade] = true;
+    if (upgrade) this[kUpgrade] = "asked";
   }
+}
+
+rename(IncomingMessage, "IncomingMessage");
+
+/** A bundler may call it otherwise, and the app sees it. */
+function rename(one: NewableFunction, name: string): void {
+  Object.defineProperty(one, "name", { value: name });
+}
+
+function asksForWebSocket({ headers }: http.IncomingMessage): boolean {
+  return headers.upgrade?.toLowerCase() === "websocket";
+}
+
+/** Whether it is all that RFC 6455 asks of the request for a WebSocket. */
+export function isHandshake(request?: http.IncomingMessage): boolean {
+  if (!(request instanceof IncomingMessage)) return false;
+  const { method, headers, httpVersion } = request;
+  return request[kUpgrade] === "asked" && asksForWebSocket(request) &&
+    method === "GET" &&
+    httpVersion === "1.1" && headers["sec-websocket-version"] === "13" &&
+    /^[+/0-9a-z]{22}==$/i.test(headers["sec-websocket-key"] ?? "");
 }
 
 function isHttp2(request: unknown): request is Http2ServerRequest {
   return request instanceof Http2ServerRequest;
 }
 
-function refuseVersion(response: ServerResponse): void {
-  response.writeHead(505, { connection: "close" }).end();
+function refuse(response: http.ServerResponse, status: number): void {
+  const headers = { "Connection": "close", "Content-Length": 0 };
+  response.writeHead(status, headers).end();
+}
+
+/** Node's own count of what waits in responses, and its way to stop reading. */
+function countPending(response: http.ServerResponse, sign: 1 | -1): void {
+  const { _onPendingData, req: { socket } } = response as
+    & http.ServerResponse
+    & { _onPendingData?(bytes: number): void };
+  _onPendingData?.(sign * Math.ceil(socket.writableHighWaterMark / PIPELINED));
 }
 
 function peerOf({ remoteAddress, remotePort }: Socket): string {
@@ -381,9 +516,11 @@ function isIdle({ response, earlier }: Connection): boolean {
   return response === undefined && earlier.length === 0;
 }
 
-/** The last response of a connection says that it is the last. */
-function retire({ response, earlier }: Connection): void {
+/** The last response of a connection says that it is the last, if it can. */
+function retire(connection: Connection): void {
+  const { response, earlier } = connection;
   earlier.forEach(sayNothing);
+  connection.promised = response?.headersSent ? response : undefined;
   if (response) sayClose(response);
 }
 
@@ -391,7 +528,7 @@ function retire({ response, earlier }: Connection): void {
  * By shadowing writeHead, for a header set by the app beats `shouldKeepAlive`:
  * Hono's streamSSE sets `Connection: keep-alive` on each of its responses.
  */
-function sayClose(response: ServerResponse): void {
+function sayClose(response: http.ServerResponse): void {
   if (response.headersSent || Object.hasOwn(response, "writeHead")) return;
   response.writeHead = function (status: number, ...rest: unknown[]) {
     sayNothing(response);
@@ -400,12 +537,12 @@ function sayClose(response: ServerResponse): void {
       if (key.toLowerCase() === "connection") delete headers[key];
     }
     return response.writeHead(status, { ...headers, connection: "close" });
-  } as ServerResponse["writeHead"];
+  } as http.ServerResponse["writeHead"];
 }
 
 /** A request came in behind this one: it is not the last any more. */
-function sayNothing(response: ServerResponse): void {
-  delete (response as Partial<ServerResponse>).writeHead;
+function sayNothing(response: http.ServerResponse): void {
+  delete (response as Partial<http.ServerResponse>).writeHead;
 }
 
 function isRecord(value: unknown): value is Record<string, string> {
@@ -431,7 +568,7 @@ function end({ socket }: Connection): void {
  * is thrown away as it comes, and the reader told, should there be one: what it
  * has got is not the whole.
  */
-function discardRest(request: IncomingMessage): void {
+function discardRest(request: http.IncomingMessage): void {
   const discard = () => {
     if (request.listenerCount("error") > 0) {
       request.emit(

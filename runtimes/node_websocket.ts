@@ -1,34 +1,20 @@
-import { upgradeWebSocket as upgrade } from "@hono/node-server";
-import type { Socket as Connection } from "node:net";
-import type { WSEvents } from "hono/ws";
 import { WebSocket, WebSocketServer } from "ws";
 import type { Limits, Socket, SocketKeeper } from "./runtime.ts";
-import { defineUpgrade, Guarded, MESSAGE_COST } from "./websocket.ts";
+import { MESSAGE_COST } from "./websocket.ts";
 
 /** The largest number that `ws` takes. */
 const MOST = 2_147_483_647;
 
 const keepers = new WeakMap<object, SocketKeeper>();
 
-export const upgradeWebSocket = defineUpgrade<WebSocket>((c, events) => {
-  const sockets = keepers.get(c.env?.wss);
-  if (!sockets) {
-    throw new TypeError(
-      "The second argument that `fetch` is called with has to reach Hono.",
-    );
-  }
-  // Structurally the same; only `raw` is typed as less than it is.
-  return upgrade(
-    c,
-    new Guarded(events, sockets) as Guarded<unknown> as WSEvents,
-  );
-});
+/** Whom to tell of the sockets of this server. */
+export function keeperOf(server: WebSocketServer): SocketKeeper | undefined {
+  return keepers.get(server);
+}
 
-/** `upgraded` is told of each connection that has become a WebSocket. */
 export function websocketServer(
   sockets: SocketKeeper,
   { messageSize, sendBuffer }: Limits,
-  upgraded: (connection: Connection) => void,
 ): WebSocketServer {
   class Peer extends WebSocket implements Socket {
     /** Sent since nothing waited. */
@@ -52,8 +38,7 @@ export function websocketServer(
     WebSocket: Peer,
   });
   keepers.set(server, sockets);
-  server.on("connection", (socket, { socket: connection }) => {
-    upgraded(connection);
+  server.on("connection", (socket) => {
     socket.on("close", sockets.opened(socket as Peer));
   });
   return server;

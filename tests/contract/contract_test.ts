@@ -725,7 +725,7 @@ clause(
 clause(
   "D6",
   "the end follows the last byte by milliseconds",
-  async ({ step, measured }) => {
+  async ({ step, note, measured }) => {
     const upload = postHead("/upload", 10) + "12345";
     const cases: [string, (client: RawClient) => unknown][] = [
       ["a slow response", (client) => client.send("GET", "/slow?ms=500")],
@@ -741,9 +741,17 @@ clause(
       }],
     ];
     for (const [what, send] of cases) {
+      const promised = what === "a stream" || what.startsWith("30 MB");
+      if (isNode && promised) {
+        note(
+          "where a response said before the signal that its connection is " +
+            "kept, idleGrace passes after it",
+        );
+      }
+      const limit = isNode && promised ? 150 : 50;
       await step(what, async () => {
         measured(
-          await bestOf(6, 50, `from the last byte of ${what}`, async () => {
+          await bestOf(6, limit, `from the last byte of ${what}`, async () => {
             const server = await startFixture({ IDLE_GRACE_MS: 100 });
             const client = await server.connect();
             void send(client);
@@ -807,7 +815,7 @@ clause(
     });
 
     // What a runtime does not read, it does not see end.
-    const unread: [string, string, RuntimeName, string][] = [
+    const unread: [string, string, RuntimeName | undefined, string][] = [
       [
         "amid an upload that nobody reads",
         postHead("/never", 1000) + "half of it",
@@ -818,9 +826,8 @@ clause(
       [
         "before its upgrade was answered",
         upgradeBytes("/never"),
-        "node",
-        "a client that left while the app considered its WebSocket holds the " +
-        "drain to its end",
+        undefined,
+        "",
       ],
     ];
     for (const [what, request, exception, told] of unread) {

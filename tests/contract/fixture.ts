@@ -14,6 +14,7 @@
  * SECOND_SERVER        one more server on the same controller
  * UNIX, REUSE_PORT, TLS_CERT, TLS_KEY, LIMITS (JSON)   options of `serve`
  * FAILS                every request fails, and no app answers for it
+ * BAD_HEADER           "/bad" is answered with a header that HTTP cannot carry
  * STALLS               the signal stops its loop until it is typed to
  * NO_RUN               `serve` alone, without `run` around it
  * NO_EXIT              no explicit exit at the end
@@ -23,6 +24,7 @@
  * CLOCK_STEP_MS, CLOCK_STEP_AT=serving|draining|closing   somebody sets the clock
  */
 import { readSync } from "node:fs";
+import { ServerResponse } from "node:http";
 import process from "node:process";
 import { type Context, Hono } from "hono";
 import { html } from "hono/html";
@@ -151,6 +153,16 @@ app.on(["GET", "POST"], "/", (c) => c.text("hello"));
 app.get("/head-now", (c) => headAsTold(c));
 app.get("/url", (c) => c.json([c.req.url, c.req.header("host") ?? ""]));
 app.route("/", health(shutdown));
+// So do these: nothing is printed for each of thousands of requests.
+let hanging = 0;
+app.get("/hang", () => {
+  if (hanging++ === 0) emit("hanging");
+  return forever();
+});
+app.get("/pause", async (c) => {
+  await delay(query(c, "ms", 1));
+  return c.text("paused");
+});
 
 // Hono's own would write to stderr, which tests expect to stay empty.
 app.onError((error, c) => {
@@ -215,7 +227,10 @@ app.get("/endless", (c) => {
         tick();
         timer = setInterval(tick, 50);
       },
-      cancel: () => clearInterval(timer),
+      cancel() {
+        clearInterval(timer);
+        emit("nobody reads");
+      },
     }),
   );
 });
@@ -288,7 +303,20 @@ app.post("/early-slow", async (c) => {
   await delay(query(c, "ms", 500));
   return c.text("no need to read it");
 });
+app.post("/early-touched", async (c) => {
+  await c.req.raw.body!.getReader().read();
+  return c.text("read a little");
+});
 app.post("/early-big", (c) => c.body(pattern(megabytes(c, 2))));
+
+/** Node's own objects, under the prototypes that Express gives them. */
+app.get("/express", (c) => {
+  const { incoming, outgoing } = c.env as Record<string, object>;
+  const names = [incoming, outgoing].map((one) => one!.constructor.name);
+  Object.setPrototypeOf(outgoing, Object.create(ServerResponse.prototype));
+  (outgoing as ServerResponse).end(names.join());
+  return forever();
+});
 
 app.get("/throw-later", (c) => {
   setTimeout(() => {
@@ -445,7 +473,16 @@ async function start(): Promise<void> {
   const port = ms("PORT", 0);
   const [cert, key] = [env("TLS_CERT"), env("TLS_KEY")];
   const fails = () => Promise.reject(new Error("a secret"));
-  const server = await serve(env("FAILS") ? { fetch: fails } : app, {
+  const answersBadly = (request: Request, second: unknown) =>
+    request.url.endsWith("/bad")
+      ? new Response("no", { headers: { "X-Bad": "a\x01b" } })
+      : app.fetch(request, second as object);
+  const fetch = env("FAILS")
+    ? fails
+    : env("BAD_HEADER")
+    ? answersBadly
+    : app.fetch;
+  const server = await serve({ fetch }, {
     hostname,
     port,
     shutdown,

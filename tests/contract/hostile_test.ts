@@ -4,11 +4,16 @@
  */
 import { Buffer } from "node:buffer";
 import * as net from "node:net";
-import process from "node:process";
 import * as tls from "node:tls";
 import { assert, assertEquals, assertMatch, assertNotMatch } from "@std/assert";
 import { makeCertificate } from "./certificate.ts";
 import { clause } from "./clause.ts";
+import {
+  assertDescriptors,
+  counts,
+  descriptors,
+  startCounted,
+} from "./descriptors.ts";
 import {
   assertWithin,
   delay,
@@ -18,7 +23,6 @@ import {
   isNode,
   postHead,
 } from "./expect.ts";
-import { descriptorsOf } from "./proc.ts";
 import {
   RawClient,
   type RawResponse,
@@ -26,7 +30,6 @@ import {
   text,
 } from "./raw_client.ts";
 import {
-  type Env,
   root,
   runtime,
   type ServerProcess,
@@ -124,9 +127,17 @@ const odd: Record<string, { bytes: string; statuses: number[] }> = {
     statuses: isNode ? [417] : [200],
   },
   "no Host": { bytes: get("/", ""), statuses: isDeno ? [200] : [400] },
+  "no Host in HTTP/1.0": {
+    bytes: "GET / HTTP/1.0\r\n\r\n",
+    statuses: isBun ? [400] : [200],
+  },
   "two Hosts": {
     bytes: get("/", host + "Host: other\r\n"),
-    statuses: isDeno ? [400] : [200],
+    statuses: isBun ? [200] : [400],
+  },
+  "CONNECT": {
+    bytes: `CONNECT / HTTP/1.1\r\n${host}\r\n`,
+    statuses: isBun ? [404] : [400],
   },
   "an upgrade to HTTP/2": {
     bytes: get("/", `${host}Connection: Upgrade\r\nUpgrade: h2c\r\n`),
@@ -182,50 +193,6 @@ async function assertServes(server: ServerProcess): Promise<void> {
   const client = await server.connect();
   assertEquals(text(await client.get("/")), "hello");
   client.leave();
-}
-
-const counts = process.platform === "linux";
-
-/**
- * The descriptors of a server, once there are no more than `atMost` and none
- * went since the last look. What was closed on our side is closed there a little
- * later, and of that the kernel tells no third party: so look again a few times.
- */
-async function descriptors(
-  server: ServerProcess,
-  atMost = Infinity,
-): Promise<string[]> {
-  let now = counts ? descriptorsOf(server.pid) : [];
-  for (let look = 0; look < 130 && counts; look++) {
-    const before = now;
-    await delay(100);
-    now = descriptorsOf(server.pid);
-    if (now.length <= atMost && now.length === before.length) break;
-  }
-  return now;
-}
-
-async function assertDescriptors(
-  server: ServerProcess,
-  before: string[],
-): Promise<void> {
-  const now = await descriptors(server, before.length);
-  assert(
-    now.length <= before.length,
-    `${before.length} descriptors became\n${now.join("\n")}`,
-  );
-}
-
-/** A server that has served, so that what it opens once is open. */
-async function startCounted(
-  env: Env = {},
-): Promise<{ server: ServerProcess; before: string[] }> {
-  const server = await startFixture(env);
-  const client = await server.connect();
-  await client.get("/");
-  client.halfClose();
-  await client.closed;
-  return { server, before: await descriptors(server) };
 }
 
 const slowHead = "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ";
