@@ -4,11 +4,11 @@
 
 import process from "node:process";
 
-const { ADMIN_PORT, PORT, HOST, TLS_CERT } = process.env;
+const { ADMIN_PORT, ADMIN_HOST, PORT, HOST, TLS_CERT } = process.env;
 // Until the very end of a drain the admin port answers, where there is one.
 const port = ADMIN_PORT || PORT || "3000";
 // Whoever connects to 0.0.0.0 or :: connects to the machine he is on.
-const host = HOST || "0.0.0.0";
+const host = ADMIN_PORT ? ADMIN_HOST || "127.0.0.1" : HOST || "0.0.0.0";
 const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}/livez`;
 
 process.exitCode = TLS_CERT && !ADMIN_PORT ? cannotAsk() : await ask();

@@ -27,15 +27,17 @@ interface Container {
   command?: string[];
   args?: string[];
   env?: { name: string; value?: string }[];
+  ports?: { name?: string; containerPort?: number }[];
   lifecycle?: {
     preStop?: { sleep?: { seconds?: number }; exec?: { command?: string[] } };
   };
+  startupProbe?: Probe;
   readinessProbe?: Probe;
   livenessProbe?: Probe;
 }
 
 interface Probe {
-  httpGet?: { path?: string };
+  httpGet?: { path?: string; port?: string | number };
 }
 
 /** Kubernetes' own. */
@@ -133,6 +135,7 @@ function examineContainer(
   const { command = [], args = [] } = container;
   findings.push(...examineCommand(name, [...command, ...args]));
   findings.push(...examineProbes(name, container));
+  findings.push(...examineAdmin(name, container));
 }
 
 function preStopOf({ lifecycle }: Container): number {
@@ -161,6 +164,31 @@ function examineProbes(
     ));
   }
   return findings;
+}
+
+/** Without ADMIN_HOST the admin port is for the pod itself alone. */
+function examineAdmin(name: string, container: Container): Finding[] {
+  const { env = [], ports = [], ...probes } = container;
+  const value = (wanted: string) =>
+    env.find((one) => one.name === wanted)?.value;
+  const admin = value("ADMIN_PORT");
+  if (
+    admin === undefined ||
+    !/^(127\.|localhost$|$)/.test(value("ADMIN_HOST") ?? "")
+  ) return [];
+  const { startupProbe, readinessProbe, livenessProbe } = probes;
+  const asks = [startupProbe, readinessProbe, livenessProbe].some((probe) => {
+    const port = probe?.httpGet?.port;
+    const named = ports.find((one) => one.name === port)?.containerPort;
+    return port !== undefined && String(named ?? port) === admin;
+  });
+  if (!asks) return [];
+  return [error(
+    `${name} has a probe of its admin port, and no ADMIN_HOST`,
+    "that port listens on 127.0.0.1, where no probe reaches it, so the pod is " +
+      "killed again and again",
+    'set ADMIN_HOST to "0.0.0.0"',
+  )];
 }
 
 function examineReplicas(

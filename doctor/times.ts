@@ -17,7 +17,10 @@ export function readTimes(
   if (result.ok) {
     return {
       times: result.config,
-      findings: examineTimes(where, result.config),
+      findings: [
+        ...examineTimes(where, result.config),
+        ...examineDemo(where, result.config.demo),
+      ],
     };
   }
   const findings = result.problems.map((problem) =>
@@ -30,6 +33,15 @@ export function readTimes(
   const fallback = readConfig(() => undefined);
   if (!fallback.ok) throw new Error("The defaults of src/config.ts are wrong.");
   return { times: fallback.config, findings };
+}
+
+function examineDemo(where: string, demo: boolean): Finding[] {
+  if (!demo) return [];
+  return [warning(
+    `${where}: DEMO is true`,
+    "whoever asks for /slow?ms=60000 holds every shutdown to its deadline",
+    "take it out where strangers are",
+  )];
 }
 
 function examineTimes(where: string, times: Times): Finding[] {

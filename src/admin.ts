@@ -3,7 +3,12 @@ import { compress } from "hono/compress";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import type { Config } from "./config.ts";
 import type { Gauge, Metrics } from "./metrics.ts";
-import { answerError, answerMethod, answerNotFound } from "./problem.ts";
+import {
+  answerError,
+  answerMethod,
+  answerNotFound,
+  Problem,
+} from "./problem.ts";
 import {
   type Checks,
   health,
@@ -13,7 +18,7 @@ import {
 } from "./server/mod.ts";
 
 export interface AdminOptions {
-  config: Pick<Config, "hostname" | "adminPort">;
+  config: Pick<Config, "adminHostname" | "adminPort">;
   shutdown: ShutdownController;
   checks: Checks;
   metrics: Metrics;
@@ -23,11 +28,17 @@ export interface AdminOptions {
 
 /** What operators see, and the public does not. */
 export function createAdmin(
-  { shutdown, checks, metrics, eventLoopDelay }: Omit<AdminOptions, "config">,
+  { config, shutdown, checks, metrics, eventLoopDelay }: AdminOptions,
 ): Hono {
   const app = new Hono();
   app.onError(answerError);
   app.notFound(answerNotFound);
+  app.use(async (c, next) => {
+    if (!isKnown(c.req.header("Host"), config.adminHostname)) {
+      throw new Problem(421, "This server is asked for by its address.");
+    }
+    await next();
+  });
   app.use(methodNotAllowed({ app, onMethodNotAllowed: answerMethod }));
   app.route("/", health(shutdown, { checks, detail: true }));
 
@@ -64,12 +75,26 @@ export function createAdmin(
 }
 
 /**
+ * A page of a stranger's may give its own name our address, and then its script
+ * reads what we answer (DNS rebinding). So we go by addresses, by our own name,
+ * and by names without a dot, as containers have them: those no stranger owns.
+ */
+function isKnown(host: string | undefined, own: string): boolean {
+  // Only a browser has to be kept out, and every browser says it.
+  if (host === undefined) return true;
+  const name = host.toLowerCase().replace(/:\d+$/, "");
+  return name === own.toLowerCase() ||
+    /^(\[[\da-f:.]+\]|[\d.]+|[\w-]+)$/.test(name);
+}
+
+/**
  * Serves them on ADMIN_PORT, where there is one, for as long as there is anything
  * to see. Call it before anything else is opened: what was opened first is closed
  * last.
  */
 export async function serveAdmin(options: AdminOptions): Promise<void> {
-  const { config: { hostname, adminPort: port }, shutdown } = options;
+  const { config: { adminHostname: hostname, adminPort: port }, shutdown } =
+    options;
   if (port === undefined) return;
   // A controller of its own: the app's would close this port with the app's.
   const admin = new ShutdownController({
@@ -95,7 +120,8 @@ export async function serveAdmin(options: AdminOptions): Promise<void> {
     });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
-    const message = error.message.replace(" set PORT", " set ADMIN_PORT");
+    const message = error.message.replace(" set PORT", " set ADMIN_PORT")
+      .replace(" set HOST", " set ADMIN_HOST");
     throw new StartError(message, { cause: error });
   }
 }

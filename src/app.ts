@@ -23,7 +23,7 @@ const BODY_LIMIT = 1_048_576;
 const SLOWEST_MS = 60_000;
 
 export interface AppOptions {
-  config: Pick<Config, "corsOrigins" | "requestTimeout" | "tls">;
+  config: Pick<Config, "corsOrigins" | "demo" | "requestTimeout" | "tls">;
   shutdown: ShutdownController;
   checks: Checks;
   metrics: Metrics;
@@ -64,13 +64,16 @@ export function createApp(
   app.get("/", (c) => c.text("Hello from lastcall!\n"));
 
   // A handler that takes its time needs to know nothing of a shutdown: it is
-  // waited for. Try `curl localhost:3000/slow?ms=5000` and Ctrl-C meanwhile.
-  app.get("/slow", async (c) => {
-    const wish = Number(c.req.query("ms") ?? 1000);
-    const ms = Math.min(Math.max(0, wish || 0), SLOWEST_MS);
-    await new Promise((resolve) => setTimeout(resolve, ms));
-    return c.text(`That took ${ms} ms.\n`);
-  });
+  // waited for. Try `curl localhost:3000/slow?ms=5000` and Ctrl-C meanwhile. Not
+  // in production: anybody could hold each deploy to its deadline.
+  if (config.demo) {
+    app.get("/slow", async (c) => {
+      const wish = Number(c.req.query("ms") ?? 1000);
+      const ms = Math.min(Math.max(0, wish || 0), SLOWEST_MS);
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      return c.text(`That took ${ms} ms.\n`);
+    });
+  }
 
   // A handler that would never end by itself listens to `shutdown.signal`; for
   // an event stream, `eventStream` does it.

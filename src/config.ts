@@ -33,6 +33,10 @@ const time = wholeNumber(
   LONGEST_WAIT,
   `a whole number of milliseconds from 0 to ${LONGEST_WAIT}, such as 500`,
 );
+const host = text(
+  "a host name or an IP address alone, such as 127.0.0.1",
+  (host) => !/[\s/]/.test(host),
+);
 const path = v.string();
 const flag = v.pipe(
   v.picklist(["true", "false"], "true or false"),
@@ -43,13 +47,7 @@ const flag = v.pipe(
 export const schema = v.pipe(
   v.object({
     PORT: v.optional(port, "3000"),
-    HOST: v.optional(
-      text(
-        "a host name or an IP address alone, such as 127.0.0.1",
-        (host) => !/[\s/]/.test(host),
-      ),
-      "0.0.0.0",
-    ),
+    HOST: v.optional(host, "0.0.0.0"),
     DRAIN_DELAY_MS: v.optional(time, "0"),
     IDLE_GRACE_MS: v.optional(time, "250"),
     DRAIN_TIMEOUT_MS: v.optional(time, "10000"),
@@ -67,6 +65,8 @@ export const schema = v.pipe(
       "info",
     ),
     ADMIN_PORT: v.optional(port),
+    ADMIN_HOST: v.optional(host, "127.0.0.1"),
+    DEMO: v.optional(flag, "false"),
     CORS_ORIGINS: v.optional(
       v.pipe(
         v.string(),
@@ -123,6 +123,8 @@ export const schema = v.pipe(
     logFormat: env.LOG_FORMAT,
     logLevel: env.LOG_LEVEL,
     adminPort: env.ADMIN_PORT,
+    adminHostname: env.ADMIN_HOST,
+    demo: env.DEMO,
     corsOrigins: env.CORS_ORIGINS ?? [],
     reusePort: env.REUSE_PORT,
     databaseUrl: env.DATABASE_URL, // example:line

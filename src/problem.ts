@@ -34,6 +34,9 @@ export function answerError(error: Error, c: Context): Response {
     const status = error.status as ContentfulStatusCode;
     return answer(c, status, error.message, { headers: headersOf(error) });
   }
+  if (isClientsDoing(error, c)) {
+    return answer(c, 499 as ContentfulStatusCode, "The client has left.");
+  }
   const { message, stack, cause } = error;
   getLogger("app").error("request failed", {
     method: c.req.method,
@@ -45,6 +48,22 @@ export function answerError(error: Error, c: Context): Response {
   return error instanceof HTTPException
     ? answer(c, error.status as ContentfulStatusCode, "")
     : answer(c, 500, "The request failed; the log knows why, by requestId.");
+}
+
+/**
+ * Whether the handler failed because its client has left, amid its upload or
+ * while the handler heeded `c.req.raw.signal`. That the client has left is not
+ * enough: it may have lost patience with what is really broken.
+ */
+function isClientsDoing(error: Error & { code?: unknown }, c: Context) {
+  const { name, code, message, cause } = error;
+  // Deno's body breaks off so, and its signal may not have aborted yet.
+  if (name === "Http" || name === "BadResource") return /body/.test(message);
+  const { aborted, reason } = c.req.raw.signal;
+  return aborted &&
+    // On Node the reason is a string, which is thrown as the cause of an Error.
+    (error === reason || cause === reason || name === "AbortError" ||
+      code === "ECONNRESET" && message === "aborted"); // Node's body
 }
 
 /** For `app.notFound`. */
@@ -108,9 +127,11 @@ const TITLES: Record<number, string> = {
   412: "Precondition Failed",
   413: "Content Too Large",
   415: "Unsupported Media Type",
+  421: "Misdirected Request",
   422: "Unprocessable Content",
   428: "Precondition Required",
   429: "Too Many Requests",
+  499: "Client Closed Request",
   500: "Internal Server Error",
   501: "Not Implemented",
   502: "Bad Gateway",

@@ -7,7 +7,7 @@ import { ShutdownController } from "../src/server/shutdown.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { FakeServer } from "./fake_server.ts";
 
-/** The app as `main.ts` makes it, serving; what it logs is kept. */
+/** The app as `main.ts` makes it, with its demo; what it logs is kept. */
 export function setup(
   env: Record<string, string> = {},
   logging: Partial<LoggingOptions> = {},
@@ -20,7 +20,7 @@ export function setup(
     print: (line) => void lines.push(line),
     ...logging,
   });
-  const result = readConfig((name) => env[name]);
+  const result = readConfig((name) => ({ DEMO: "true", ...env })[name]);
   if (!result.ok) throw new Error(result.problems.join("\n"));
   const config: Config = result.config;
   const clock = new FakeClock();

@@ -141,8 +141,8 @@ describe("metrics", () => {
 
 describe("the admin app", () => {
   function admin(eventLoopDelay: () => number | undefined = () => 12) {
-    const { app, checks, metrics, server, shutdown } = setup();
-    const options = { shutdown, checks, metrics, eventLoopDelay };
+    const { app, checks, config, metrics, server, shutdown } = setup();
+    const options = { config, shutdown, checks, metrics, eventLoopDelay };
     return { app, admin: createAdmin(options), server, shutdown };
   }
 

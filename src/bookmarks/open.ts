@@ -74,7 +74,10 @@ async function openStore(
     const { url, place } = database;
     return await openPostgres(url, { place, timeout, signal, log });
   }
-  if (await hasSqlite()) return await openSqlite(database.path);
+  if (await hasSqlite()) {
+    const { path } = database;
+    return await openSqlite(path, { place: path, timeout, signal, log });
+  }
   if (databaseUrl !== undefined) {
     throw new StartError(
       "DATABASE_URL asks for SQLite, which this runtime lacks; use Node 22.13 " +

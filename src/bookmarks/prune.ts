@@ -26,6 +26,7 @@ export async function prune(
       }
     } catch (cause) {
       // A job that fails ends the server; a database may be away for a moment.
+      if (signal.aborted) return;
       const error = cause instanceof Error ? cause.message : String(cause);
       log({ level: "error", message: "bookmarks not pruned", error });
     }
@@ -42,7 +43,7 @@ async function pruneOnce(
   let count = 0;
   let batch: Bookmark[];
   do {
-    batch = await store.prune(deletedBefore, BATCH);
+    batch = await store.prune(deletedBefore, BATCH, signal);
     batch.forEach(pruned);
     count += batch.length;
   } while (batch.length === BATCH && !signal.aborted);

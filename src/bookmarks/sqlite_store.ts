@@ -1,14 +1,19 @@
 import { mkdir } from "node:fs/promises";
 import type { DatabaseSync } from "node:sqlite";
-import { StartError } from "../server/mod.ts";
+import { type Log, StartError } from "../server/mod.ts";
 import type { AuditLine } from "./audit_log.ts";
 import type { Bookmark, BookmarkFields } from "./bookmark.ts";
 import type { Position } from "./cursor.ts";
+import { connect, type Connecting, NotConnected } from "./connect.ts";
+import { LockWait } from "./lock_wait.ts";
 import { migrations, missingMigrations } from "./migrations.ts";
 import type { Store } from "./store.ts";
 
 /** Throws a StartError that says why, if the file cannot be used. */
-export async function openSqlite(path: string): Promise<Store> {
+export async function openSqlite(
+  path: string,
+  connecting: Connecting,
+): Promise<Store> {
   // Node 20 lacks it: asked for here, so that it is missed only where needed.
   const { DatabaseSync } = await import("node:sqlite");
   let db: DatabaseSync | undefined;
@@ -16,22 +21,39 @@ export async function openSqlite(path: string): Promise<Store> {
     const folder = path.replace(/[^/\\]*$/, "");
     if (folder) await mkdir(folder, { recursive: true });
     db = new DatabaseSync(path);
-    // FULL: a commit is on the disk before the client hears of it, so not even
-    // a power cut undoes it. It costs 0.25 ms a write where NORMAL costs 0.02.
-    db.exec(`
-      pragma busy_timeout = 2000;
-      pragma journal_mode = wal;
-      pragma synchronous = full;`);
-    migrate(db);
-    return new SqliteStore(db);
+    const opened = db;
+    return await connect(() => attempt(opened, connecting.log), connecting);
   } catch (error) {
     db?.close();
+    if (error instanceof StartError || connecting.signal.aborted) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new StartError(
       `The SQLite database ${path} cannot be used: ${reason}`,
       { cause: error },
     );
   }
+}
+
+// deno-lint-ignore require-await
+async function attempt(db: DatabaseSync, log: Log): Promise<Store> {
+  try {
+    // FULL: a commit is on the disk before the client hears of it, so not even
+    // a power cut undoes it. It costs 0.25 ms a write where NORMAL costs 0.02.
+    db.exec(`
+      pragma busy_timeout = 0;
+      pragma journal_mode = wal;
+      pragma synchronous = full;`);
+    migrate(db);
+    return new SqliteStore(db, log);
+  } catch (error) {
+    if (!isLocked(error)) throw error;
+    throw new NotConnected("another process has locked it", true);
+  }
+}
+
+/** In Deno's errors nothing but the message says so. */
+function isLocked(error: unknown): boolean {
+  return error instanceof Error && error.message === "database is locked";
 }
 
 export async function hasSqlite(): Promise<boolean> {
@@ -52,18 +74,21 @@ function inTransaction(db: DatabaseSync, act: () => void): void {
     act();
     db.exec("commit");
   } catch (error) {
-    db.exec("rollback");
+    try {
+      db.exec("rollback");
+    } catch {
+      // SQLite has rolled it back by itself, as it does where the disk is full:
+      // what is to be told is why.
+    }
     throw error;
   }
 }
 
 type Row = Record<string, unknown>;
 
-/**
- * `node:sqlite` works in this thread and returns at once. The methods are async
- * all the same, so that what they throw is a rejection.
- */
+/** `node:sqlite` works in this thread and returns at once. */
 class SqliteStore implements Store {
+  readonly #lock: LockWait;
   readonly #create;
   readonly #read;
   readonly #update;
@@ -73,7 +98,8 @@ class SqliteStore implements Store {
   readonly #prune;
   readonly #saveAuditLine;
 
-  constructor(private readonly db: DatabaseSync) {
+  constructor(private readonly db: DatabaseSync, log: Log) {
+    this.#lock = new LockWait(isLocked, log);
     this.#create = db.prepare(`
       insert into bookmarks (id, url, title, tags, created_at, updated_at)
       values (?, ?, ?, ?, ?, ?)`);
@@ -104,60 +130,65 @@ class SqliteStore implements Store {
       values (?, ?, ?, ?, ?) on conflict do nothing`);
   }
 
-  // deno-lint-ignore require-await
   async create(bookmark: Bookmark): Promise<void> {
     const { id, url, title, tags, createdAt, updatedAt } = bookmark;
     const list = JSON.stringify(tags);
-    this.#create.run(id, url, title, list, createdAt, updatedAt);
+    await this.#lock.write(() =>
+      this.#create.run(id, url, title, list, createdAt, updatedAt)
+    );
   }
 
-  // deno-lint-ignore require-await
   async read(id: string): Promise<Bookmark | undefined> {
-    return toBookmark(this.#read.get(id));
+    return toBookmark(await this.#lock.read(() => this.#read.get(id)));
   }
 
-  // deno-lint-ignore require-await
   async update(
     id: string,
     { url, title, tags }: Partial<BookmarkFields>,
     updatedAt: string,
   ): Promise<Bookmark | undefined> {
     const list = tags ? JSON.stringify(tags) : null;
-    const row = this.#update.get(
-      url ?? null,
-      title ?? null,
-      list,
-      updatedAt,
-      id,
+    const row = await this.#lock.write(() =>
+      this.#update.get(url ?? null, title ?? null, list, updatedAt, id)
     );
     return toBookmark(row);
   }
 
-  // deno-lint-ignore require-await
   async delete(id: string, deletedAt: string): Promise<Bookmark | undefined> {
-    return toBookmark(this.#delete.get(deletedAt, id));
+    return toBookmark(
+      await this.#lock.write(() => this.#delete.get(deletedAt, id)),
+    );
   }
 
-  // deno-lint-ignore require-await
   async list(limit: number, after?: Position): Promise<Bookmark[]> {
-    const rows = after
-      ? this.#listAfter.all(after.createdAt, after.id, limit)
-      : this.#list.all(limit);
+    const rows = await this.#lock.read(() =>
+      after
+        ? this.#listAfter.all(after.createdAt, after.id, limit)
+        : this.#list.all(limit)
+    );
     return rows.map((row) => toBookmark(row));
   }
 
-  // deno-lint-ignore require-await
-  async prune(deletedBefore: string, limit: number): Promise<Bookmark[]> {
-    return this.#prune.all(deletedBefore, limit).map((row) => toBookmark(row));
+  async prune(
+    deletedBefore: string,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<Bookmark[]> {
+    const rows = await this.#lock.write(
+      () => this.#prune.all(deletedBefore, limit),
+      signal,
+    );
+    return rows.map((row) => toBookmark(row));
   }
 
-  // deno-lint-ignore require-await
   async saveAuditLines(lines: AuditLine[]): Promise<void> {
-    inTransaction(this.db, () => {
-      for (const { id, at, action, bookmarkId, fingerprint } of lines) {
-        this.#saveAuditLine.run(id, at, action, bookmarkId, fingerprint);
-      }
-    });
+    await this.#lock.write(() =>
+      inTransaction(this.db, () => {
+        for (const { id, at, action, bookmarkId, fingerprint } of lines) {
+          this.#saveAuditLine.run(id, at, action, bookmarkId, fingerprint);
+        }
+      })
+    );
   }
 
   // deno-lint-ignore require-await

@@ -2,9 +2,13 @@ import type { Context, MiddlewareHandler } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { matchedRoutes } from "hono/route";
 import { findTargetHandler } from "hono/utils/handler";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 
 /** So many bytes beyond a limit are read and thrown away before the refusal. */
 const HEARD_OUT = 16 * 1_048_576;
+
+/** nginx's "client closed request": nobody reads it but logs and metrics. */
+const CLIENT_LEFT = 499 as ContentfulStatusCode;
 
 const limits = new Set<unknown>();
 
@@ -45,18 +49,114 @@ async function check(c: Context, maxSize: number): Promise<void> {
     if (Number(length) > maxSize) throw tooLarge(maxSize);
     return;
   }
-  // Only reading tells. Whoever leaves this loop early cancels the body; most who
-  // send too much are heard out first, for Bun, in its last moments, closes the
-  // connection behind the answer, and what still comes in resets it.
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  // Only reading tells.
+  const body = await readUpTo(maxSize, request.body).catch(abandoned);
+  if (body === undefined) throw tooLarge(maxSize);
+  c.req.raw = new Request(request, { body });
+}
+
+/**
+ * The body, or undefined if it is longer than `maxSize`. It is copied into one
+ * buffer: kept as it came, a chunk of one byte holds up to 64 KB (600 KB of such
+ * chunks on the wire took 4.6 GB on Deno).
+ *
+ * Most clients that send too much are heard out before the refusal: in its last
+ * moments Bun closes the connection behind the answer, and what still comes in
+ * resets it.
+ */
+async function readUpTo(
+  maxSize: number,
+  stream: ReadableStream<Uint8Array<ArrayBuffer>>,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const reader = readerOf(stream);
+  const letOthers = turns(reader.crowd);
+  let kept = new Uint8Array(0);
   let size = 0;
-  for await (const chunk of request.body) {
-    size += chunk.length;
-    if (size > maxSize + HEARD_OUT) break;
-    if (size <= maxSize) chunks.push(chunk);
+  for (let chunk; (chunk = await reader.next());) {
+    const end = size + chunk.length;
+    if (end > maxSize + HEARD_OUT) {
+      reader.cancel();
+      return undefined;
+    }
+    if (end <= maxSize) {
+      if (end > kept.length) {
+        const wider = new Uint8Array(
+          Math.min(maxSize, Math.max(2 * kept.length, end)),
+        );
+        wider.set(kept);
+        kept = wider;
+      }
+      kept.set(chunk, size);
+    }
+    size = end;
+    await letOthers();
   }
-  if (size > maxSize) throw tooLarge(maxSize);
-  c.req.raw = new Request(request, { body: new Blob(chunks) });
+  return size > maxSize ? undefined : kept.subarray(0, size);
+}
+
+/**
+ * Deno makes a new buffer of 64 KB for each chunk, unless it is handed one: a
+ * million one-byte chunks then take 20 MB in place of gigabytes. Only Deno's
+ * request bodies can be read so.
+ */
+function readerOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
+  let byob: ReadableStreamBYOBReader;
+  try {
+    byob = stream.getReader({ mode: "byob" });
+  } catch {
+    const reader = stream.getReader();
+    return {
+      // Node has at most some 75,000 chunks at hand; while it is not read, it
+      // queues more of them, at hundreds of bytes each.
+      crowd: 100_000,
+      next: async () => (await reader.read()).value,
+      cancel: () => void reader.cancel().catch(() => {}),
+    };
+  }
+  let buffer = new ArrayBuffer(65_536);
+  return {
+    crowd: 0,
+    async next() {
+      const { value } = await byob.read(new Uint8Array(buffer));
+      // Undefined after a cancel, empty at the end.
+      if (!value?.length) return undefined;
+      buffer = value.buffer;
+      return value;
+    },
+    cancel: () => void byob.cancel().catch(() => {}),
+  };
+}
+
+/** How long other clients may have to wait for a turn, in milliseconds. */
+const LONGEST_TURN = 100;
+
+/**
+ * To be awaited after each chunk: while there are more at hand no timer fires,
+ * and nobody else is served. A million held Bun for 0.5 s, and Deno, which looks
+ * at its sockets after some thousand of them, for up to 13 s. Where a timer fires
+ * meanwhile, or fewer than `crowd` have come, nothing is waited for.
+ */
+function turns(crowd: number): () => Promise<void> | undefined {
+  let chunks = 0;
+  let held: { since: number; from: number } | undefined;
+  return () => {
+    if (++chunks % 256 !== 0) return undefined;
+    const now = performance.now();
+    if (held === undefined) {
+      held = { since: now, from: chunks };
+      setTimeout(() => held = undefined);
+    } else if (
+      now - held.since > LONGEST_TURN && chunks - held.from >= crowd
+    ) {
+      return new Promise((resolve) => setTimeout(resolve));
+    }
+  };
+}
+
+/** A body that breaks off is its sender's doing, and no error of ours. */
+function abandoned(cause: unknown): never {
+  const message = "The request body did not arrive whole.";
+  throw new HTTPException(CLIENT_LEFT, { message, cause });
 }
 
 function tooLarge(maxSize: number): HTTPException {

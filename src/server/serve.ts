@@ -119,9 +119,12 @@ export async function serve(
           shutdown.log({ level: "info", message: "listener closed", url }),
         closeSockets: () => sockets.close(),
       }),
-    cut: () => {
-      sockets.cut();
-      return listener.cut();
+    async cut() {
+      try {
+        sockets.cut();
+      } finally {
+        await listener.cut();
+      }
     },
   });
 

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "./clock.ts";
-import type { Log } from "./log.ts";
+import type { Log, LogEntry } from "./log.ts";
 
 export type Phase =
   | "starting"
@@ -127,8 +127,11 @@ export class ShutdownController {
       log: guarded(options.log),
     };
     refuseNoTime(this.#options);
-    this.#clock = clock;
-    this.#enteredAt = clock.now();
+    this.#clock = unfailing(
+      clock,
+      (error) => void this.#blame("clock", "system", error),
+    );
+    this.#enteredAt = this.#clock.now();
     this.finished = this.#finish.promise;
   }
 
@@ -240,45 +243,11 @@ export class ShutdownController {
     if (this.#phase === "starting") this.#enter("serving");
   }
 
+  /** Whatever throws on the way is an error in the report, which always comes. */
   async #run(): Promise<void> {
-    const servers = [...this.#servers];
-    const { drainDelay, drainTimeout } = this.#options;
-    // Where connections are waited for until their grace is over, a short drain
-    // would be over before it, and every shutdown a timeout.
-    const idleGrace = Math.min(this.#options.idleGrace, drainTimeout / 2);
-    const { requests, sockets } = this.#report;
-    for (const server of servers) server.countAnswers();
-    requests.inFlight = sum(servers, (server) => server.inFlight().length);
-    sockets.open = sum(servers, (server) => server.openSockets());
-
-    // Whoever called begin() may still say force() or onClose() in the same
-    // breath.
-    await null;
-    if (drainDelay > 0 && servers.length > 0) {
-      await this.#wait(new Promise(() => {}), drainDelay);
-    }
-
-    this.#enter("closing");
-    const closed = this.#all(servers, (server) => server.close(idleGrace));
-    const waited = await this.#wait(closed, drainTimeout);
-    if (waited !== "done") {
-      this.#deadlineStruck = waited === "deadline";
-      requests.cut = servers.flatMap((server) => server.inFlight());
-      for (const request of requests.cut) {
-        this.log({ level: "warn", message: "request cut", ...request });
-      }
-      sockets.cut = sum(servers, (server) => server.openSockets());
-      if (sockets.cut > 0) {
-        const { cut: count } = sockets;
-        this.log({ level: "warn", message: "sockets cut", count });
-      }
-      const cut = this.#all(servers, (server) => server.cut());
-      await within(this.#clock, LAST_CHANCE, cut);
-    }
-    requests.completed = sum(servers, (server) => server.answered());
-
+    await this.#attempt("drain", () => this.#drain());
     this.#enter("cleanup");
-    await this.#cleanup();
+    await this.#attempt("cleanup", () => this.#cleanup());
 
     const report = this.#judge();
     this.log({
@@ -290,17 +259,95 @@ export class ShutdownController {
     this.#finish.resolve(report);
   }
 
-  #all(
-    servers: Drainable[],
-    act: (server: Drainable) => Promise<void>,
-  ): Promise<unknown> {
-    return Promise.all(
-      servers.map((server) =>
-        invoke(() => act(server)).catch((error) =>
-          this.#blame("server", "close", error)
-        )
-      ),
+  async #drain(): Promise<void> {
+    const servers = [...this.#servers];
+    const { drainDelay, drainTimeout } = this.#options;
+    // Where connections are waited for until their grace is over, a short drain
+    // would be over before it, and every shutdown a timeout.
+    const idleGrace = Math.min(this.#options.idleGrace, drainTimeout / 2);
+    const { requests, sockets } = this.#report;
+    for (const server of servers) {
+      this.#ask("countAnswers", () => server.countAnswers(), undefined);
+    }
+    requests.inFlight = this.#inFlightOf(servers).length;
+    sockets.open = this.#openSocketsOf(servers);
+
+    // Whoever called begin() may still say force() or onClose() in the same
+    // breath.
+    await null;
+    if (drainDelay > 0 && servers.length > 0) {
+      await this.#wait(new Promise(() => {}), drainDelay);
+    }
+
+    this.#enter("closing");
+    const failed: Drainable[] = [];
+    const closed = Promise.all(servers.map(async (server) => {
+      const isClosed = await this.#attempt(
+        "close",
+        () => server.close(idleGrace),
+      );
+      if (!isClosed) failed.push(server);
+    }));
+    const waited = await this.#wait(closed, drainTimeout);
+    this.#deadlineStruck = waited === "deadline";
+    // What a server that failed to close goes on serving, nobody waits for.
+    const left = waited === "done" ? failed : servers;
+    if (left.length > 0) await this.#cut(left);
+    requests.completed = sum(
+      servers,
+      (server) => this.#ask("answered", () => server.answered(), 0),
     );
+  }
+
+  async #cut(servers: Drainable[]): Promise<void> {
+    const { requests, sockets } = this.#report;
+    requests.cut = this.#inFlightOf(servers);
+    for (const request of requests.cut) {
+      this.log({ level: "warn", message: "request cut", ...request });
+    }
+    sockets.cut = this.#openSocketsOf(servers);
+    if (sockets.cut > 0) {
+      const { cut: count } = sockets;
+      this.log({ level: "warn", message: "sockets cut", count });
+    }
+    const cut = Promise.all(
+      servers.map((server) => this.#attempt("cut", () => server.cut())),
+    );
+    await within(this.#clock, LAST_CHANCE, cut);
+  }
+
+  #inFlightOf(servers: Drainable[]): CutRequest[] {
+    return servers.flatMap((server) =>
+      this.#ask("inFlight", () => server.inFlight(), [])
+    );
+  }
+
+  #openSocketsOf(servers: Drainable[]): number {
+    return sum(
+      servers,
+      (server) => this.#ask("openSockets", () => server.openSockets(), 0),
+    );
+  }
+
+  /** Whether it did not fail; if it did, that is in the report. */
+  async #attempt(name: string, act: () => unknown): Promise<boolean> {
+    try {
+      await act();
+      return true;
+    } catch (error) {
+      this.#blame("server", name, error);
+      return false;
+    }
+  }
+
+  /** What a server answers, or something else where it throws. */
+  #ask<Answer>(name: string, ask: () => Answer, otherwise: Answer): Answer {
+    try {
+      return ask();
+    } catch (error) {
+      this.#blame("server", name, error);
+      return otherwise;
+    }
   }
 
   /** Jobs and waitUntil first, then the hooks; one budget for all of them. */
@@ -475,14 +522,31 @@ function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
   return { promise, resolve };
 }
 
-/** A logger that throws must not keep a server from closing. */
-function guarded(log: Log): Log {
+/** A logger that throws, or rejects, must not keep a server from closing. */
+function guarded(log: (entry: LogEntry) => unknown): Log {
   return (entry) => {
+    // There is nobody left to tell.
+    invoke(() => log(entry)).catch(() => {});
+  };
+}
+
+/** Where a clock throws, the system's takes its place; the first time is told. */
+function unfailing(clock: Clock, tell: (error: unknown) => void): Clock {
+  let current = clock;
+  const attempt = <Result>(use: (clock: Clock) => Result): Result => {
     try {
-      log(entry);
-    } catch {
-      // There is nobody left to tell.
+      return use(current);
+    } catch (error) {
+      if (current === systemClock) throw error;
+      current = systemClock;
+      tell(error);
+      return use(current);
     }
+  };
+  return {
+    now: () => attempt((clock) => clock.now()),
+    after: (ms, then) => attempt((clock) => clock.after(ms, then)),
+    later: (ms, then) => attempt((clock) => clock.later(ms, then)),
   };
 }
 
@@ -499,11 +563,13 @@ function isAbort(error: unknown): boolean {
 }
 
 export function toError(cause: unknown): Error {
-  if (cause instanceof Error) return cause;
   try {
-    return new Error(String(cause));
+    if (!(cause instanceof Error)) return new Error(String(cause));
+    // Read here, for a getter may throw, and nobody expects that of one.
+    const { message, stack = "" } = cause;
+    if (typeof message === "string" && typeof stack === "string") return cause;
   } catch {
     // An object without a prototype has no words for itself.
-    return new Error("something that is no error was thrown");
   }
+  return new Error("something that is no error was thrown");
 }

@@ -19,11 +19,11 @@ const { log } = openLog({ level: "info", pretty: false, colors: false, print });
 const shutdown = new ShutdownController({ log });
 const checks = new Checks(shutdown);
 const metrics = new Metrics();
-const hostname = "127.0.0.1";
+const adminHostname = "127.0.0.1";
 
 const report = await run(shutdown, async () => {
   const { eventLoopDelay } = runtime;
-  const config = { hostname, adminPort: 0 };
+  const config = { adminHostname, adminPort: 0 };
   await serveAdmin({ config, shutdown, checks, metrics, eventLoopDelay });
   shutdown.onClose("held", () => {
     const told = new Promise<void>((resolve) =>
@@ -36,6 +36,6 @@ const report = await run(shutdown, async () => {
     throw new Error("no route to host");
   });
   const app = { fetch: () => new Response("hello") };
-  await serve(app, { hostname, port: 0, shutdown });
+  await serve(app, { hostname: adminHostname, port: 0, shutdown });
 });
 await runtime.exit(report.exitCode);

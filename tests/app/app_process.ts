@@ -25,13 +25,16 @@ export const devCommand = {
   node: "npm run dev",
 }[runtime];
 
+/** With the route that takes its time. */
+const usual = { HOST: "127.0.0.1", DEMO: "true" };
+
 /** The runtime under test is what the command finds. */
 export function wrapped(
   env: SpawnOptions["env"] = {},
   cwd = root,
 ): SpawnOptions {
   const PATH = [binFolder(), process.env.PATH].join(path.delimiter);
-  return { cwd, env: { HOST: "127.0.0.1", ...env, PATH } };
+  return { cwd, env: { ...usual, ...env, PATH } };
 }
 
 /** Through the shell, as from the command line. */
@@ -56,7 +59,7 @@ export async function start(
   source = "src/main.ts",
 ): Promise<Process> {
   return new Process(await commandFor(source), {
-    env: { HOST: "127.0.0.1", ...env },
+    env: { ...usual, ...env },
   });
 }
 

@@ -16,6 +16,7 @@ const { log } = openLog({ level: "info", pretty: false, colors: false, print });
 const shutdown = new ShutdownController({ log });
 const app = createApp({
   config: {
+    demo: false,
     corsOrigins: ["https://a.example"],
     requestTimeout: 1000,
     tls: { cert: "not", key: "used" },

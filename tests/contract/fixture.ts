@@ -20,6 +20,7 @@
  * NO_EXIT              no explicit exit at the end
  * LINGERS_MS           something holds the process for so long after the end
  * NOISE_BYTES, NOISE_TO=console|stdout|stderr     written by the last hook
+ * THROWS="inFlight,close"   what the controller asks of a server throws
  * ABRUPT               a bad server on purpose: SIGTERM ends it on the spot
  * CLOCK_STEP_MS, CLOCK_STEP_AT=serving|draining|closing   somebody sets the clock
  */
@@ -73,7 +74,21 @@ function stepClock(at: string): void {
   emit("clock stepped", { now: new Date().toISOString() });
 }
 
-const shutdown = new ShutdownController({
+/** As if the bookkeeping of a runtime's file were broken. */
+class Broken extends ShutdownController {
+  override attach(server: Parameters<ShutdownController["attach"]>[0]): void {
+    for (const name of env("THROWS")?.split(",") ?? []) {
+      Object.assign(server, {
+        [name]() {
+          throw new Error(`${name} is broken`);
+        },
+      });
+    }
+    super.attach(server);
+  }
+}
+
+const shutdown = new Broken({
   drainDelay: ms("DRAIN_DELAY_MS", 0),
   idleGrace: ms("IDLE_GRACE_MS", 250),
   drainTimeout: ms("DRAIN_TIMEOUT_MS", 3000),

@@ -159,8 +159,13 @@ describe(`what Containerfile.${runtime} ships`, () => {
       assertEquals((await elsewhere.exited).code, 1);
 
       const tls = { HOST: "127.0.0.2", TLS_CERT: "tls/cert.pem" };
-      const beside = run(check, { ...tls, PORT: "1", ADMIN_PORT: PORT });
+      const admin = { ADMIN_PORT: PORT, ADMIN_HOST: "127.0.0.2" };
+      const beside = run(check, { ...tls, PORT: "1", ...admin });
       assertEquals((await beside.exited).code, 0, beside.describe());
+      // Where it listens unless told otherwise, HOST or not.
+      const nobody = run(check, { ...tls, PORT: "1", ADMIN_PORT: PORT });
+      assertEquals((await nobody.exited).code, 1);
+      assertStringIncludes(nobody.output("stderr"), `127.0.0.1:${PORT}/livez`);
       const blind = run(check, { ...tls, PORT });
       assertEquals((await blind.exited).code, 1);
       assertStringIncludes(blind.output("stderr"), "; set ADMIN_PORT, such as");

@@ -317,6 +317,20 @@ const faults: Fault[] = [
   ],
 
   [
+    "a probe of its admin port, and no ADMIN_HOST",
+    "error",
+    "kubernetes.yaml",
+    /- name: ADMIN_HOST\n\s*value: "0.0.0.0"/,
+    "",
+  ],
+  [
+    "DEMO is true",
+    "warning",
+    "kubernetes.yaml",
+    "- name: ADMIN_PORT",
+    '- { name: DEMO, value: "true" }\n            - name: ADMIN_PORT',
+  ],
+  [
     "has nothing left",
     "error",
     "nginx.conf",

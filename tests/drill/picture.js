@@ -14,6 +14,7 @@ import { readOptions } from "./options.js";
 const WIDTH = 880;
 /** For sharp screens. */
 const SCALE = 2;
+process.env["DEMO"] = "true"; // for its /slow
 const SERVERS = ["tests/drill/bare_server.js", "dist/main.js"];
 /** Of each page the verdict and the timeline. */
 const CROP = `

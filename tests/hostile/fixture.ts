@@ -22,7 +22,12 @@ const result = readConfig(runtime.env);
 if (!result.ok) throw new Error(result.problems.join(" "));
 const { config } = result;
 const { hostname, port, tls } = config;
-const { log } = openLog({ level: "info", pretty: false, colors: false });
+const { log } = openLog({
+  level: "info",
+  pretty: false,
+  colors: false,
+  print: runtime.stdout.write,
+});
 const shutdown = new ShutdownController({ ...config, log });
 const checks = new Checks(shutdown);
 const parts = { config, shutdown, checks, metrics: new Metrics() };
