@@ -14,6 +14,9 @@ const END_STREAM = 1, ACK = 1, END_HEADERS = 4, PADDED = 8;
 /** All the window there is: nobody waits for us, unless we say so. */
 const WIDE = 2 ** 31 - 1;
 
+/** A server that can take a WebSocket over HTTP/2 says so (RFC 8441). */
+export const ENABLE_CONNECT_PROTOCOL = 8;
+
 export interface Http2Response {
   /** Its status is 200: the only one worth decoding here. */
   ok: boolean;
@@ -28,6 +31,8 @@ export interface Http2Response {
 export class RawHttp2 {
   /** The last stream of each GOAWAY that came. */
   readonly goaways: number[] = [];
+  /** What the server has said of itself. */
+  readonly settings = new Map<number, number>();
   readonly closed: Promise<{ how: "fin" | "reset" }>;
   #socket: net.Socket;
   #pending: Buffer = Buffer.alloc(0);
@@ -124,6 +129,17 @@ export class RawHttp2 {
     });
   }
 
+  /** Resolves when this has arrived as part of the stream's body. */
+  async brings(stream: number, what: string): Promise<void> {
+    await this.#until(`${JSON.stringify(what)} on stream ${stream}`, () => {
+      const { chunks, reset } = this.#streams.get(stream)!;
+      if (reset !== undefined) {
+        throw new Cut(`stream ${stream} was reset with ${reset}`);
+      }
+      return Buffer.concat(chunks).includes(what) || undefined;
+    });
+  }
+
   /** Resolves with the last stream of the final GOAWAY. */
   goaway(): Promise<number> {
     return this.#until(
@@ -179,6 +195,12 @@ export class RawHttp2 {
   #take(type: number, flags: number, stream: number, payload: Buffer): void {
     const response = this.#streams.get(stream);
     if (type === SETTINGS && !(flags & ACK)) {
+      for (let at = 0; at < payload.length; at += 6) {
+        this.settings.set(
+          payload.readUInt16BE(at),
+          payload.readUInt32BE(at + 2),
+        );
+      }
       this.#write(frame(SETTINGS, ACK, 0));
     } else if (type === PING && !(flags & ACK)) {
       this.#write(frame(PING, ACK, 0, payload));

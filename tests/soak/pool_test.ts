@@ -12,7 +12,7 @@ import process from "node:process";
 import { assert, assertEquals } from "@std/assert";
 import { delay, endedClean, saysClose } from "../contract/expect.ts";
 import { Cut, RawClient, text } from "../contract/raw_client.ts";
-import { certificateFiles, makeCertificate } from "../contract/certificate.ts";
+import { makeCertificate } from "../contract/certificate.ts";
 import {
   type Env,
   killAll,
@@ -142,10 +142,12 @@ function restartsUnder(what: string, longest: number, env: Env): void {
   );
 }
 
+const { cert, key } = makeCertificate();
 // The last of the streams that were under way may take longer than the grace;
 // while others end, Deno and Bun go on waiting.
 restartsUnder("streams", 500, { IDLE_GRACE_MS: 150 });
 restartsUnder("streams over TLS", 200, {
   IDLE_GRACE_MS: 250,
-  ...certificateFiles(makeCertificate()),
+  TLS_CERT: cert,
+  TLS_KEY: key,
 });
