@@ -215,7 +215,8 @@ app.get("/page", (c) =>
             body: JSON.stringify(what),
           });
         const connect = () => {
-          const socket = new WebSocket("ws://" + location.host + "/ws");
+          const base = location.origin.replace("http", "ws");
+          const socket = new WebSocket(base + "/ws");
           let opened = false;
           socket.onopen = () => {
             opened = true;
@@ -226,6 +227,8 @@ app.get("/page", (c) =>
             setTimeout(connect, 100);
           };
         };
+        const [page] = performance.getEntriesByType("navigation");
+        report({ what: "loaded", protocol: page.nextHopProtocol });
         connect();
         const events = new EventSource("/stream");
         for (const type of ["hello", "shutdown"]) {
