@@ -1,7 +1,8 @@
 /**
  * An HTTP/2 client that hides nothing: every frame that matters is written and
  * read here, so that it can be silent, slow or stubborn where a library would
- * be polite. It never answers a GOAWAY and never closes, unless told to.
+ * be polite. It never answers a GOAWAY and never closes, unless told to; made
+ * polite, it does what Node's client and browsers do.
  */
 import { Buffer } from "node:buffer";
 import type * as net from "node:net";
@@ -10,6 +11,9 @@ import { Cut } from "./raw_client.ts";
 
 const DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6;
 const GOAWAY = 7, WINDOW_UPDATE = 8;
+const HEADER_TABLE_SIZE = 1, INITIAL_WINDOW_SIZE = 4;
+/** A stream that may be sent again: nobody has looked at it. */
+const REFUSED_STREAM = 7;
 const END_STREAM = 1, ACK = 1, END_HEADERS = 4, PADDED = 8;
 /** All the window there is: nobody waits for us, unless we say so. */
 const WIDE = 2 ** 31 - 1;
@@ -18,8 +22,9 @@ const WIDE = 2 ** 31 - 1;
 export const ENABLE_CONNECT_PROTOCOL = 8;
 
 export interface Http2Response {
-  /** Its status is 200: the only one worth decoding here. */
+  /** Its status is 200. */
   ok: boolean;
+  status: number;
   chunks: Uint8Array[];
   length: number;
   whole: boolean;
@@ -34,6 +39,11 @@ export class RawHttp2 {
   /** What the server has said of itself. */
   readonly settings = new Map<number, number>();
   readonly closed: Promise<{ how: "fin" | "reset" }>;
+  /** Answers GOAWAY with GOAWAY, and closes when its streams are over. */
+  isPolite = false;
+  /** When its last whole response had arrived, by the wall clock. */
+  usedAt: number | undefined;
+  #saidGoaway = false;
   #socket: net.Socket;
   #pending: Buffer = Buffer.alloc(0);
   #streams = new Map<number, Http2Response>();
@@ -58,12 +68,14 @@ export class RawHttp2 {
         this.#changed();
       })
     );
-    const initialWindow = Buffer.alloc(6);
-    initialWindow.writeUInt16BE(4);
-    initialWindow.writeUInt32BE(window, 2);
+    const settings = Buffer.alloc(12);
+    // No table: then every status is spelled out.
+    settings.writeUInt16BE(HEADER_TABLE_SIZE);
+    settings.writeUInt16BE(INITIAL_WINDOW_SIZE, 6);
+    settings.writeUInt32BE(window, 8);
     socket.write(Buffer.concat([
       Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-      frame(SETTINGS, 0, 0, initialWindow),
+      frame(SETTINGS, 0, 0, settings),
       // The window of the connection begins with 65,535, whatever the setting.
       frame(WINDOW_UPDATE, 0, 0, uint32(WIDE - 65_535)),
     ]));
@@ -79,6 +91,7 @@ export class RawHttp2 {
     this.#nextStream += 2;
     this.#streams.set(stream, {
       ok: false,
+      status: 0,
       chunks: [],
       length: 0,
       whole: false,
@@ -97,6 +110,10 @@ export class RawHttp2 {
     return stream;
   }
 
+  upload(stream: number, body: string): void {
+    this.#write(frame(DATA, 0, stream, Buffer.from(body)));
+  }
+
   finish(stream: number, body: string): void {
     this.#write(frame(DATA, END_STREAM, stream, Buffer.from(body)));
   }
@@ -110,7 +127,8 @@ export class RawHttp2 {
   response(stream: number): Promise<Http2Response> {
     return this.#until(`the response on stream ${stream}`, () => {
       const response = this.#streams.get(stream)!;
-      if (response.reset !== undefined) {
+      // A whole one may be followed by a reset: of what was still to be sent.
+      if (!response.whole && response.reset !== undefined) {
         throw new Cut(`stream ${stream} was reset with ${response.reset}`);
       }
       return response.whole ? response : undefined;
@@ -148,6 +166,23 @@ export class RawHttp2 {
     );
   }
 
+  /** The last stream that the server says it has taken; not its first notice. */
+  get lastTaken(): number | undefined {
+    return this.goaways.findLast((last) => last !== WIDE);
+  }
+
+  /** The server has said so: this request may be sent again. */
+  wasNotProcessed(stream: number): boolean {
+    const { lastTaken } = this;
+    return lastTaken !== undefined && stream > lastTaken ||
+      this.#streams.get(stream)?.reset === REFUSED_STREAM;
+  }
+
+  isUnread(stream: number): boolean {
+    const { status, length } = this.#streams.get(stream)!;
+    return status === 0 && length === 0;
+  }
+
   leave(): void {
     this.#socket.destroy();
   }
@@ -175,6 +210,15 @@ export class RawHttp2 {
     });
   }
 
+  #bePolite(): void {
+    if (!this.isPolite || this.goaways.length === 0) return;
+    if (!this.#saidGoaway) this.#write(frame(GOAWAY, 0, 0, Buffer.alloc(8)));
+    this.#saidGoaway = true;
+    const isOver = ([id, { whole, reset }]: [number, Http2Response]) =>
+      whole || reset !== undefined || this.wasNotProcessed(id);
+    if ([...this.#streams].every(isOver)) this.#socket.end();
+  }
+
   #changed(): void {
     for (const look of [...this.#watchers]) look();
   }
@@ -189,6 +233,7 @@ export class RawHttp2 {
       this.#take(type, flags, stream, this.#pending.subarray(9, end));
       this.#pending = this.#pending.subarray(end);
     }
+    this.#bePolite();
     this.#changed();
   }
 
@@ -210,13 +255,18 @@ export class RawHttp2 {
       response.reset = payload.readUInt32BE(0);
     } else if (response && (type === DATA || type === HEADERS)) {
       if (flags & PADDED) throw new Error("no server of ours pads its frames");
-      if (type === HEADERS) response.ok ||= isOk(payload);
-      else if (payload.length > 0) {
+      if (type === HEADERS) {
+        response.status ||= statusOf(payload);
+        response.ok ||= response.status === 200;
+      } else if (payload.length > 0) {
         response.chunks.push(payload);
         response.length += payload.length;
       }
       response.lastByteAt = performance.now();
-      if (flags & END_STREAM) response.whole = true;
+      if (flags & END_STREAM) {
+        response.whole = true;
+        this.usedAt = performance.timeOrigin + response.lastByteAt;
+      }
     }
   }
 }
@@ -246,11 +296,32 @@ function literal(name: string, value: string): Buffer {
   return Buffer.from([0, ...text(name), ...text(value)]);
 }
 
+/** Entries 8 to 14 of HPACK's static table. */
+const STATUSES = [200, 204, 206, 304, 400, 404, 500];
+
 /**
- * The status comes first, after updates of the table's size (001xxxxx); 200 is
- * entry 8 of HPACK's static table.
+ * The status comes first, after updates of the table's size (001xxxxx): as an
+ * entry of the static table (1xxxxxxx), or three digits after the name's entry.
  */
-function isOk(block: Buffer): boolean {
-  const status = block.find((byte) => byte >> 5 !== 0b001);
-  return status === 0x88;
+function statusOf(block: Buffer): number {
+  const at = block.findIndex((byte) => byte >> 5 !== 0b001);
+  const first = block[at] ?? 0;
+  if (first & 128) return STATUSES[(first & 127) - 8] ?? 0;
+  const length = block[at + 1] ?? 0;
+  const value = block.subarray(at + 2, at + 2 + (length & 127));
+  return Number(length & 128 ? digitsOf(value) : value.toString());
+}
+
+/** Huffman's code in HPACK: 0 to 2 have 5 bits, 3 to 9 have 6, from 011001 on. */
+function digitsOf(bytes: Buffer): string {
+  let bits = [...bytes].map((byte) => byte.toString(2).padStart(8, "0")).join(
+    "",
+  );
+  let digits = "";
+  while (digits.length < 3) {
+    const short = parseInt(bits.slice(0, 5), 2);
+    digits += short < 3 ? short : parseInt(bits.slice(0, 6), 2) - 0b011001 + 3;
+    bits = bits.slice(short < 3 ? 5 : 6);
+  }
+  return digits;
 }
