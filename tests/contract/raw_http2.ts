@@ -110,7 +110,7 @@ export class RawHttp2 {
     return stream;
   }
 
-  upload(stream: number, body: string): void {
+  send(stream: number, body: string): void {
     this.#write(frame(DATA, 0, stream, Buffer.from(body)));
   }
 

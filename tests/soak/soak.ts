@@ -464,7 +464,7 @@ class Round {
     const stream = client.request(method, path, body && "");
     if (first !== undefined) {
       for (const piece of [first, ...others.slice(0, -1)]) {
-        client.upload(stream, piece);
+        client.send(stream, piece);
         await delay(body?.pause ?? 0);
       }
       client.finish(stream, others.at(-1) ?? "");
