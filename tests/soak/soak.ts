@@ -104,6 +104,7 @@ interface Loss {
   unread: boolean;
   /** The server has said that it had taken this request. */
   taken?: boolean;
+  excuse?: "dropped" | "interrupted";
 }
 
 /** Of a WebSocket that the server has closed. */
@@ -277,7 +278,8 @@ class Round {
       const due = closedAt + (recent ? idleGrace : 0);
       const afterSignal = sentAt > this.#signalAt;
       const loss = typeof result === "object" ? result : undefined;
-      const unread = loss?.unread && sentAt > closedAt - LAST_MOMENT;
+      const isLast = sentAt > closedAt - LAST_MOMENT;
+      const unread = loss?.unread && !loss.taken && isLast;
       if (result === "answered") {
         counts.answered++;
         if (afterSignal) counts.afterSignal++;
@@ -287,8 +289,10 @@ class Round {
       } else if (result === "unprocessed" && endedAt > this.#signalAt) {
         counts.unprocessed++;
       } else if (loss && !loss.taken && sentAt > due) counts.raced++;
-      else if (unread && !loss?.taken && !usedAt) counts.unaccepted++;
-      else if (unread && !loss?.taken && runtime !== "node") counts.crossed++;
+      else if (unread && !usedAt) counts.unaccepted++;
+      else if (unread && runtime !== "node") counts.crossed++;
+      else if (loss?.excuse === "dropped" && isLast) counts.dropped++;
+      else if (loss?.excuse === "interrupted") counts.interrupted++;
       else {
         counts.lost++;
         const since = (moment: number) => (sentAt - moment).toFixed(1);
@@ -484,9 +488,14 @@ class Round {
       if (!(error instanceof Cut)) throw error;
       const last = client.lastTaken;
       const how = `${error.message} (stream ${stream}, GOAWAY ${last})`;
-      result = client.wasNotProcessed(stream)
-        ? "unprocessed"
-        : { how, unread: client.isUnread(stream), taken: last !== undefined };
+      result = client.wasNotProcessed(stream) ? "unprocessed" : {
+        how,
+        unread: client.isUnread(stream),
+        taken: last !== undefined,
+        ...runtime === "deno" && client.isPolite && last !== undefined
+          ? { excuse: "dropped" }
+          : {},
+      };
     }
     this.#exchanges.push({
       kind: request.kind ?? "HTTP/2",
@@ -532,7 +541,15 @@ class Round {
         return { ...closed, at: wallClock() };
       });
       const messages: { text: string; sentAt: number }[] = [];
+      // Some say little and listen, as most clients do; others never stop.
+      const most = this.#random() < 0.5 ? 3 : Infinity;
       while (!isClosed && wallClock() < leavesAt) {
+        if (messages.length === most) {
+          await (isRestless
+            ? Promise.race([closed, delay(leavesAt - wallClock())])
+            : closed);
+          continue;
+        }
         const text = `message ${messages.length}`;
         socket.send(text);
         messages.push({ text, sentAt: wallClock() });
@@ -542,13 +559,18 @@ class Round {
         socket.leave();
         continue;
       }
-      const { code, reason, at } = await closed;
+      const { code, reason, how, at } = await closed;
       this.#open.delete(socket);
       this.#arrived(at - performance.timeOrigin);
+      const lastSent = messages.at(-1)?.sentAt ?? 0;
+      const interrupts = runtime === "deno" && code === 1006 &&
+        lastSent > at - CROSSING;
       record(
-        code === 1001 && reason === "server is shutting down"
-          ? "answered"
-          : { how: `closed with ${code} "${reason}"`, unread: false },
+        code === 1001 && reason === "server is shutting down" ? "answered" : {
+          how: `closed with ${code} "${reason}" (${how})`,
+          unread: false,
+          ...interrupts ? { excuse: "interrupted" } : {},
+        },
       );
       const arrived = new Set(socket.messages);
       for (const { text, sentAt } of messages) {

@@ -34,6 +34,16 @@ export interface Counts {
   unaccepted: number;
   /** Lost on a connection at rest within `LAST_MOMENT` before the closing. */
   crossed: number;
+  /**
+   * Deno's: a client answers GOAWAY with GOAWAY, at which Deno closes the
+   * connection, and with it what has come in the same moment.
+   */
+  dropped: number;
+  /**
+   * Deno's: a message comes while the WebSocket is being closed, at which Deno
+   * drops the connection, and with it the reason.
+   */
+  interrupted: number;
   /** Lost, but sent when the connection could no longer be counted on. */
   raced: number;
   /** Lost, and nothing excuses it. */
@@ -58,6 +68,8 @@ export function newTally(rounds: number): Tally {
     unprocessed: 0,
     unaccepted: 0,
     crossed: 0,
+    dropped: 0,
+    interrupted: 0,
     raced: 0,
     lost: 0,
   });
