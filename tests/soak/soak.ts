@@ -438,7 +438,7 @@ class Round {
   }
 
   /**
-   * Four things at a time on one connection. A polite client answers GOAWAY with
+   * Several things at a time on one connection. A polite client answers GOAWAY with
    * one of its own, as Node's and browsers do, asks no more on that connection
    * and closes it; a stubborn one asks once more, and leaves it open.
    */
@@ -447,17 +447,21 @@ class Round {
       const client = await this.#connect((url) => RawHttp2.dial(url));
       if (!client) return;
       client.isPolite = polite;
-      await Promise.all(this.#times(4, () => this.#streams(client)));
+      await Promise.all([
+        this.#streams(client, () => this.#events()),
+        this.#streams(client, () => this.#stream()),
+        ...this.#times(3, () => this.#streams(client, () => this.#any(client))),
+      ]);
       await client.closed;
     }
   }
 
-  async #streams(client: RawHttp2): Promise<void> {
+  async #streams(client: RawHttp2, next: () => Request): Promise<void> {
     for (let isLast = false; !isLast && client.isOpen;) {
       await delay(this.#between(0, 60));
       isLast = client.goaways.length > 0;
       if (isLast && client.isPolite || !client.isOpen) return;
-      await this.#exchangeStream(client, this.#any(client.isPolite));
+      await this.#exchangeStream(client, next());
     }
   }
 
@@ -653,19 +657,17 @@ class Round {
     };
   }
 
-  /** Of HTTP/2, where one connection carries all of it. */
-  #any(polite: boolean): Request {
+  /** What else one connection of HTTP/2 carries. */
+  #any({ isPolite }: RawHttp2): Request {
     const make = [
       () => this.#hello(),
       () => this.#slow(),
-      () => this.#stream(),
       // Our client keeps no account of the server's window.
       () => this.#upload(8_000),
       () => this.#write(),
-      () => this.#events(),
       // To a client that answers GOAWAY Deno loses what it has not taken yet of
       // a body from memory: its own, and documented.
-      () => runtime === "deno" && polite ? this.#slow() : this.#big(),
+      () => runtime === "deno" && isPolite ? this.#slow() : this.#big(),
     ];
     return make[this.#between(0, make.length - 1)]!();
   }
