@@ -9,13 +9,14 @@ import {
 import {
   createSecureServer,
   type Http2SecureServer,
-  type Http2ServerRequest,
+  Http2ServerRequest,
+  type Http2ServerResponse,
 } from "node:http2";
 import { Server as NetServer, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { emptyAcceptQueue } from "./accept_queue.ts";
 import { CoarseClock, TICK } from "./coarse_clock.ts";
-import { Sessions } from "./node_http2.ts";
+import { http2Options, Sessions } from "./node_http2.ts";
 import type { Closing, InFlight, Limits, Tls } from "./runtime.ts";
 
 /** A connection that never sent a byte may still be about to. */
@@ -100,6 +101,7 @@ export class Connections {
         handshakeTimeout: limits.headTimeout,
         Http1IncomingMessage: Request,
         Http1ServerResponse: Response,
+        ...http2Options(limits),
       }) as unknown as Server
       : createServer({
         IncomingMessage: Request,
@@ -136,6 +138,7 @@ export class Connections {
       this.#timers.push(
         setInterval(() => this.#clock.tick(), TICK).unref(),
         setInterval(() => this.#watchReaders(), CHECKING).unref(),
+        setInterval(() => this.#sessions?.check(), CHECKING).unref(),
       );
     });
     // From here on it is a WebSocket's, which says itself when it is done.
@@ -153,15 +156,19 @@ export class Connections {
   /** In front of the handler, and in one listener with it. */
   track(handle: RequestListener): RequestListener {
     return (request, response) => {
-      if (request.httpVersionMajor > 1) {
-        this.#sessions!.request(request as unknown as Http2ServerRequest);
-        return handle(request, response);
+      const { httpVersionMajor } = request;
+      if (httpVersionMajor > 1 && isHttp2(request)) {
+        const http2 = response as unknown as Http2ServerResponse;
+        if (this.#sessions!.request(request, http2)) handle(request, response);
+        return;
       }
       const connection = (request.socket as Tracked)[kConnection];
       connection.requestAt = this.#clock.now;
       if (connection.response) connection.earlier.push(connection.response);
       connection.response = response;
       if (this.#closing) retire(connection);
+      // Node's parser lets HTTP/0.9 and HTTP/2.0 pass in a line of text.
+      if (httpVersionMajor !== 1) return refuseVersion(response);
       return handle(request, response);
     };
   }
@@ -356,6 +363,14 @@ class Request extends IncomingMessage {
   set upgrade(upgrade: boolean) {
     if (upgrade) this[kUpgrade] = true;
   }
+}
+
+function isHttp2(request: unknown): request is Http2ServerRequest {
+  return request instanceof Http2ServerRequest;
+}
+
+function refuseVersion(response: ServerResponse): void {
+  response.writeHead(505, { connection: "close" }).end();
 }
 
 function peerOf({ remoteAddress, remotePort }: Socket): string {

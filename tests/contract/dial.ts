@@ -6,11 +6,15 @@ import * as tls from "node:tls";
  * `unix:`. Rejects with the system's error (its `code` says which). No test
  * trusts its own certificate any further than this.
  */
-export function dial(url: string, protocol = "http/1.1"): Promise<net.Socket> {
+export function dial(
+  url: string,
+  protocol = "http/1.1",
+  allowHalfOpen = false,
+): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
     const { hostname, port } = new URL(url);
     const host = hostname.replace(/[\[\]]/g, "");
-    const place = { host, port: Number(port), noDelay: true };
+    const place = { host, port: Number(port), noDelay: true, allowHalfOpen };
     const socket = url.startsWith("unix:")
       ? net.connect({ path: url.slice("unix:".length) })
       : url.startsWith("https:")

@@ -107,6 +107,13 @@ const query = (c: Context, name: string, fallback: number) =>
 const megabytes = (c: Context, fallback: number) =>
   query(c, "mb", fallback) * 1_000_000;
 
+/** A status and headers that may be no good. */
+const headAsTold = (c: Context) =>
+  new Response("as told", {
+    status: query(c, "status", 200),
+    headers: JSON.parse(c.req.query("headers") ?? "{}"),
+  });
+
 const app = new Hono();
 /** Echoes; told to flood, it sends 6.5 MB and then "flooded". */
 app.get(
@@ -133,6 +140,8 @@ app.get(
 );
 // These come before the middleware: their answers are synchronous.
 app.get("/", (c) => c.text("hello"));
+app.get("/head-now", (c) => headAsTold(c));
+app.get("/url", (c) => c.json([c.req.url, c.req.header("host") ?? ""]));
 app.route("/", health(shutdown));
 
 // Hono's own would write to stderr, which tests expect to stay empty.
@@ -159,6 +168,7 @@ app.get("/never/heard", (c) => {
   c.req.raw.signal.addEventListener("abort", () => {});
   return forever();
 });
+app.get("/head", (c) => headAsTold(c));
 app.get("/conninfo", (c) => c.json(getConnInfo(c)));
 
 app.get("/big", (c) => c.body(pattern(megabytes(c, 30))));

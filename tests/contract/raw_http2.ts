@@ -11,10 +11,10 @@ import { Cut } from "./raw_client.ts";
 
 const DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6;
 const GOAWAY = 7, WINDOW_UPDATE = 8;
-const HEADER_TABLE_SIZE = 1, INITIAL_WINDOW_SIZE = 4;
 /** A stream that may be sent again: nobody has looked at it. */
 const REFUSED_STREAM = 7;
 const END_STREAM = 1, ACK = 1, END_HEADERS = 4, PADDED = 8;
+export const PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /** All the window there is: nobody waits for us, unless we say so. */
 const WIDE = 2 ** 31 - 1;
 
@@ -22,15 +22,26 @@ const WIDE = 2 ** 31 - 1;
 export const ENABLE_CONNECT_PROTOCOL = 8;
 
 export interface Http2Response {
+  status: number | undefined;
   /** Its status is 200. */
   ok: boolean;
-  status: number;
   chunks: Uint8Array[];
   length: number;
   whole: boolean;
   /** The code with which the server reset the stream. */
   reset: number | undefined;
   lastByteAt: number;
+}
+
+export interface Http2Options {
+  /** What the server may send on a stream before it is allowed more. */
+  window?: number;
+  /** Its own end follows the server's, as a socket's does. */
+  closes?: boolean;
+  /** It acknowledges the settings. */
+  acknowledges?: boolean;
+  /** It says nothing before it is told to. */
+  greets?: boolean;
 }
 
 export class RawHttp2 {
@@ -49,14 +60,28 @@ export class RawHttp2 {
   #streams = new Map<number, Http2Response>();
   #nextStream = 1;
   #ended = false;
+  #settled = false;
   #watchers = new Set<() => void>();
 
-  static async dial(url: string, window = WIDE): Promise<RawHttp2> {
-    return new RawHttp2(await dial(url, "h2"), window);
+  #acknowledges: boolean;
+
+  static async dial(
+    url: string,
+    options: number | Http2Options = {},
+  ): Promise<RawHttp2> {
+    const { window = WIDE, closes = true, acknowledges = true, greets = true } =
+      typeof options === "number" ? { window: options } : options;
+    const socket = await dial(url, "h2", !closes);
+    return new RawHttp2(socket, acknowledges, greets ? window : undefined);
   }
 
-  private constructor(socket: net.Socket, window: number) {
+  private constructor(
+    socket: net.Socket,
+    acknowledges: boolean,
+    window: number | undefined,
+  ) {
     this.#socket = socket;
+    this.#acknowledges = acknowledges;
     let how: "fin" | "reset" = "reset";
     socket.on("data", (data: Uint8Array) => this.#read(Buffer.from(data)));
     socket.on("end", () => how = "fin");
@@ -68,13 +93,13 @@ export class RawHttp2 {
         this.#changed();
       })
     );
-    const settings = Buffer.alloc(12);
-    // No table: then every status is spelled out.
-    settings.writeUInt16BE(HEADER_TABLE_SIZE);
-    settings.writeUInt16BE(INITIAL_WINDOW_SIZE, 6);
+    if (window === undefined) return;
+    const settings = Buffer.alloc(12); // no table for headers: see statusOf
+    settings.writeUInt16BE(1);
+    settings.writeUInt16BE(4, 6);
     settings.writeUInt32BE(window, 8);
     socket.write(Buffer.concat([
-      Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+      Buffer.from(PREFACE),
       frame(SETTINGS, 0, 0, settings),
       // The window of the connection begins with 65,535, whatever the setting.
       frame(WINDOW_UPDATE, 0, 0, uint32(WIDE - 65_535)),
@@ -86,12 +111,17 @@ export class RawHttp2 {
   }
 
   /** Opens a stream; with a `body`, the upload goes on until `finish`. */
-  request(method: string, path: string, body?: string): number {
+  request(
+    method: string,
+    path: string,
+    body?: string,
+    headers: Record<string, string> = {},
+  ): number {
     const stream = this.#nextStream;
     this.#nextStream += 2;
     this.#streams.set(stream, {
+      status: undefined,
       ok: false,
-      status: 0,
       chunks: [],
       length: 0,
       whole: false,
@@ -104,14 +134,22 @@ export class RawHttp2 {
       [":scheme", "https"],
       [":authority", "localhost"],
       [":path", path],
+      ...Object.entries(headers),
     ].map(([name = "", value = ""]) => literal(name, value));
     this.#write(frame(HEADERS, flags, stream, Buffer.concat(head)));
-    if (body) this.#write(frame(DATA, 0, stream, Buffer.from(body)));
+    if (body) this.send(stream, body);
     return stream;
   }
 
+  /** More of an upload. */
   send(stream: number, body: string): void {
     this.#write(frame(DATA, 0, stream, Buffer.from(body)));
+  }
+
+  /** A request's head that does not end. */
+  beginHead(): void {
+    const head = literal(":method", "GET");
+    this.#write(frame(HEADERS, END_STREAM, this.#nextStream, head));
   }
 
   finish(stream: number, body: string): void {
@@ -135,8 +173,63 @@ export class RawHttp2 {
     });
   }
 
-  async get(path: string): Promise<Http2Response> {
-    return await this.response(this.request("GET", path));
+  async get(
+    path: string,
+    headers?: Record<string, string>,
+  ): Promise<Http2Response> {
+    const stream = this.request("GET", path, undefined, headers);
+    return await this.response(stream);
+  }
+
+  /** Resolves with the code when the server has reset this stream. */
+  reset(stream: number): Promise<number> {
+    return this.#until(
+      `a reset of stream ${stream}`,
+      () => this.#streams.get(stream)!.reset,
+    );
+  }
+
+  /** Resets a stream; 8 says that the client gave it up. */
+  cancel(stream: number, code = 8): void {
+    this.#write(frame(RST_STREAM, 0, stream, uint32(code)));
+  }
+
+  ping(): void {
+    this.#write(frame(PING, 0, 0, Buffer.alloc(8)));
+  }
+
+  sayGoaway(): void {
+    this.#write(frame(GOAWAY, 0, 0, Buffer.alloc(8)));
+  }
+
+  /** Resolves when the server's settings have come, and thus been answered. */
+  async settled(): Promise<void> {
+    await this.#until("the settings", () => this.#settled || undefined);
+  }
+
+  /** Whatever these bytes may mean. */
+  write(bytes: string): void {
+    this.#write(Buffer.from(bytes, "latin1"));
+  }
+
+  /** A machine that went to sleep: it reads nothing and says nothing. */
+  vanish(): void {
+    this.#socket.pause();
+  }
+
+  /** From now on reads in gulps: about `bytesPerSecond`, never more. */
+  readSlowly(bytesPerSecond: number): void {
+    let allowed = 0;
+    this.#socket.pause();
+    const timer = setInterval(() => {
+      allowed = bytesPerSecond / 50;
+      this.#socket.resume();
+    }, 20);
+    this.#socket.on("data", (data: Uint8Array) => {
+      allowed -= data.length;
+      if (allowed <= 0) this.#socket.pause();
+    });
+    void this.closed.then(() => clearInterval(timer));
   }
 
   /** Resolves when that much of this stream's body has arrived. */
@@ -180,7 +273,7 @@ export class RawHttp2 {
 
   isUnread(stream: number): boolean {
     const { status, length } = this.#streams.get(stream)!;
-    return status === 0 && length === 0;
+    return status === undefined && length === 0;
   }
 
   leave(): void {
@@ -212,7 +305,7 @@ export class RawHttp2 {
 
   #bePolite(): void {
     if (!this.isPolite || this.goaways.length === 0) return;
-    if (!this.#saidGoaway) this.#write(frame(GOAWAY, 0, 0, Buffer.alloc(8)));
+    if (!this.#saidGoaway) this.sayGoaway();
     this.#saidGoaway = true;
     const isOver = ([id, { whole, reset }]: [number, Http2Response]) =>
       whole || reset !== undefined || this.wasNotProcessed(id);
@@ -246,7 +339,8 @@ export class RawHttp2 {
           payload.readUInt32BE(at + 2),
         );
       }
-      this.#write(frame(SETTINGS, ACK, 0));
+      if (this.#acknowledges) this.#write(frame(SETTINGS, ACK, 0));
+      this.#settled = true;
     } else if (type === PING && !(flags & ACK)) {
       this.#write(frame(PING, ACK, 0, payload));
     } else if (type === GOAWAY) {
@@ -256,8 +350,8 @@ export class RawHttp2 {
     } else if (response && (type === DATA || type === HEADERS)) {
       if (flags & PADDED) throw new Error("no server of ours pads its frames");
       if (type === HEADERS) {
-        response.status ||= statusOf(payload);
-        response.ok ||= response.status === 200;
+        response.status ??= statusOf(payload);
+        response.ok = response.status === 200;
       } else if (payload.length > 0) {
         response.chunks.push(payload);
         response.length += payload.length;
@@ -292,36 +386,44 @@ function uint32(value: number): Buffer {
 
 /** A header in HPACK's plainest form: no table, no Huffman code. */
 function literal(name: string, value: string): Buffer {
-  const text = (text: string) => [text.length, ...Buffer.from(text)];
-  return Buffer.from([0, ...text(name), ...text(value)]);
+  const text = (text: string) => {
+    const bytes = Buffer.from(text);
+    return Buffer.concat([Buffer.from(integer(bytes.length)), bytes]);
+  };
+  return Buffer.concat([Buffer.alloc(1), text(name), text(value)]);
+}
+
+/** Beyond 7 bits it goes on in as many bytes as it takes. */
+function integer(value: number): number[] {
+  if (value < 127) return [value];
+  const bytes = [127];
+  for (value -= 127; value >= 128; value >>= 7) bytes.push(value % 128 + 128);
+  return [...bytes, value];
 }
 
 /** Entries 8 to 14 of HPACK's static table. */
-const STATUSES = [200, 204, 206, 304, 400, 404, 500];
+const statuses = [200, 204, 206, 304, 400, 404, 500];
 
 /**
- * The status comes first, after updates of the table's size (001xxxxx): as an
- * entry of the static table (1xxxxxxx), or three digits after the name's entry.
+ * The status comes first, after updates of the table's size (001xxxxx), which is
+ * 0: as an entry of the static table (1xxxxxxx), or as a value for its entry 8
+ * (xxxx1000), in digits or in Huffman's code.
  */
-function statusOf(block: Buffer): number {
-  const at = block.findIndex((byte) => byte >> 5 !== 0b001);
-  const first = block[at] ?? 0;
-  if (first & 128) return STATUSES[(first & 127) - 8] ?? 0;
-  const length = block[at + 1] ?? 0;
-  const value = block.subarray(at + 2, at + 2 + (length & 127));
-  return Number(length & 128 ? digitsOf(value) : value.toString());
-}
-
-/** Huffman's code in HPACK: 0 to 2 have 5 bits, 3 to 9 have 6, from 011001 on. */
-function digitsOf(bytes: Buffer): string {
-  let bits = [...bytes].map((byte) => byte.toString(2).padStart(8, "0")).join(
-    "",
+function statusOf(block: Buffer): number | undefined {
+  let at = 0;
+  while (block[at]! >> 5 === 0b001) at++;
+  const first = block[at]!;
+  if (first & 0x80) return statuses[(first & 0x7f) - 8];
+  if ((first & (first & 0x40 ? 0x3f : 0x0f)) !== 8) return; // trailers
+  const length = block[at + 1]! & 0x7f;
+  const value = block.subarray(at + 2, at + 2 + length);
+  if (!(block[at + 1]! & 0x80)) return Number(value);
+  const bits = [...value].map((byte) => byte.toString(2).padStart(8, "0"))
+    .join("");
+  // 0 to 2 have five bits, 3 to 9 have six and begin at 011001.
+  return Number(
+    bits.match(/000(00|01|10)|011\d{3}/g)!.slice(0, 3)
+      .map((code) => parseInt(code, 2))
+      .map((code) => code < 3 ? code : code - 0b011001 + 3).join(""),
   );
-  let digits = "";
-  while (digits.length < 3) {
-    const short = parseInt(bits.slice(0, 5), 2);
-    digits += short < 3 ? short : parseInt(bits.slice(0, 6), 2) - 0b011001 + 3;
-    bits = bits.slice(short < 3 ? 5 : 6);
-  }
-  return digits;
 }
