@@ -20,6 +20,7 @@ import {
 class Reports {
   readonly all: Record<string, unknown>[] = [];
   #watchers = new Set<() => void>();
+  #isOver = false;
   #server = http.createServer((request, response) => {
     let body = "";
     request.setEncoding("utf8");
@@ -41,16 +42,24 @@ class Reports {
 
   /** Resolves with the report, past or to come. */
   next(what: string, nth = 1): Promise<Record<string, unknown>> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const look = () => {
         const found = this.all.filter((report) => report.what === what);
-        if (found.length < nth) return;
+        if (found.length >= nth) resolve(found[nth - 1]!);
+        else if (this.#isOver) {
+          reject(new Error(`the browser ended before "${what}"`));
+        } else return;
         this.#watchers.delete(look);
-        resolve(found[nth - 1]!);
       };
       this.#watchers.add(look);
       look();
     });
+  }
+
+  /** Nobody is there any more who could report. */
+  over(): void {
+    this.#isOver = true;
+    for (const look of [...this.#watchers]) look();
   }
 
   close(): void {
@@ -99,6 +108,8 @@ clause(
           `--user-data-dir=${profile}`,
           `${server.url}/page?to=${encodeURIComponent(to)}`,
         ]);
+        // A step that takes too long ends the browser, and has to end here.
+        void browser.exited.then(() => reports.over());
         try {
           assertEquals((await reports.next("loaded")).protocol, protocol);
           await reports.next("socket opened");

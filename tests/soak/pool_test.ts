@@ -27,7 +27,10 @@ const restarts = Math.ceil(Number(process.env.ROUNDS || 15) / 3);
 const seed = Number(process.env.SEED || Date.now() % 1_000_000);
 const CLIENTS = 30;
 
+const pools = new Set<Pool>();
+
 after(() => {
+  for (const pool of pools) pool.stop();
   killAll();
   removeScratch();
 });
@@ -47,6 +50,7 @@ class Pool {
     private readonly random: () => number,
     private readonly longest: number,
   ) {
+    pools.add(this);
     this.#url = new Promise((resolve) => this.#show = resolve);
   }
 
@@ -90,11 +94,11 @@ class Pool {
         this.answered++;
         if (saysClose(response)) return;
       } catch (error) {
-        if (!(error instanceof Cut)) throw error;
-        if (kept === 0) this.turnedAway++;
+        if (kept === 0 && error instanceof Cut) this.turnedAway++;
         else {
           const after = (performance.now() - sentAt).toFixed(1);
-          this.lost.push(`after ${kept} answers, ended in ${after} ms`);
+          const { message } = error as Error;
+          this.lost.push(`${after} ms after ${kept} answers: ${message}`);
         }
         return;
       }
