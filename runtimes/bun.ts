@@ -1,5 +1,9 @@
 import { connect } from "node:net";
-import { type BunWebSocketData, websocket } from "hono/bun";
+import {
+  upgraded,
+  type UpgradedSocket,
+  websocketHandler,
+} from "./bun_websocket.ts";
 import {
   emptyAcceptQueue,
   KNOCK_LIMIT,
@@ -17,12 +21,13 @@ import {
   ListenError,
   type ListenFailure,
   type ListenOptions,
-  type Socket,
+  type SocketKeeper,
 } from "./runtime.ts";
 import { readTls } from "./tls.ts";
 import { removeSocket, removeStaleSocket } from "./unix_socket.ts";
 
-export { getConnInfo, upgradeWebSocket } from "hono/bun";
+export { getConnInfo } from "hono/bun";
+export { upgradeWebSocket } from "./bun_websocket.ts";
 export {
   args,
   env,
@@ -45,13 +50,13 @@ const LINGER = 2000;
 export async function listen(
   fetch: FetchHandler,
   options: ListenOptions,
-  opened: (socket: Socket) => () => void,
+  sockets: SocketKeeper,
 ): Promise<Listener> {
   const { unix } = options;
   if (unix !== undefined) await removeStaleSocket(unix);
   const tls = options.tls && await readTls(options.tls);
   try {
-    return new BunListener(fetch, { ...options, tls }, opened);
+    return new BunListener(fetch, { ...options, tls }, sockets);
   } catch (error) {
     throw new ListenError(failureOf(error), error);
   }
@@ -66,7 +71,8 @@ class BunListener implements Listener {
   readonly port: number;
   readonly #unix: string | undefined;
   readonly #fetch: FetchHandler;
-  readonly #server: Bun.Server<BunWebSocketData>;
+  readonly #sockets: SocketKeeper;
+  readonly #server: Bun.Server<UpgradedSocket>;
   /** The latest request, and earlier ones that were open when it came. */
   #latest: Request | undefined;
   #latestSince = 0;
@@ -87,9 +93,10 @@ class BunListener implements Listener {
   constructor(
     fetch: FetchHandler,
     { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
-    opened: (socket: Socket) => () => void,
+    sockets: SocketKeeper,
   ) {
     this.#fetch = fetch;
+    this.#sockets = sockets;
     const { idleTimeout, requestTimeout, writeTimeout } = limits;
     // Typed as if a Unix socket had no idle timeout; it has.
     const place = unix === undefined
@@ -106,7 +113,7 @@ class BunListener implements Listener {
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       development: false,
       fetch: (request, server) => this.#handle(request, server),
-      websocket: watched(opened),
+      websocket: websocketHandler(sockets, limits),
     });
     this.hostname = hostname;
     this.port = this.#server.port ?? 0;
@@ -116,7 +123,7 @@ class BunListener implements Listener {
 
   #handle(
     request: Request,
-    server: Bun.Server<BunWebSocketData>,
+    server: Bun.Server<UpgradedSocket>,
   ): Response | Promise<Response> {
     if (hasNoHost(request)) return new Response(null, { status: 400 });
     this.#remember(request);
@@ -126,9 +133,19 @@ class BunListener implements Listener {
     if (result instanceof Promise) {
       return mayHaveBody(request)
         ? result.then((response) => this.#answer(request, response))
-        : result.then(this.#answerBodiless);
+        : result.then(
+          this.#answerBodiless,
+          (error) => this.#afterUpgrade(request, error),
+        );
     }
     return this.#retiring ? this.#answer(request, result) : result;
+  }
+
+  /** Bun has answered an upgrade already: what is thrown then is uncaught. */
+  #afterUpgrade(request: Request, error: unknown): Response {
+    if (!upgraded.has(request)) throw error;
+    this.#sockets.failed(error);
+    return new Response(null);
   }
 
   #answerBodiless = (response: Response) =>
@@ -215,6 +232,9 @@ class BunListener implements Listener {
       unaware,
       (seen) => this.#isOpen(seen),
     );
+    // Before stop(), which will close all of them in one instant one day
+    // (oven-sh/bun#34961), and drop what was sent to them before.
+    await closeSockets();
     await emptyAcceptQueue(() => this.#received, () => this.#knock());
     // A knock's answer is read a turn after it was accepted. What came in that
     // turn is taken in the second of these; the first ends before it reads.
@@ -223,7 +243,6 @@ class BunListener implements Listener {
     const stop = this.#server.stop().then(() => this.#isDone = true);
     // The report is out by then, and is the last line.
     if (!wasCut) stopped();
-    void closeSockets();
     const halfHeads = setTimeout(() => this.#cutLeftovers(), HALF_HEAD_GRACE);
     await stop;
     clearTimeout(halfHeads);
@@ -269,43 +288,6 @@ class BunListener implements Listener {
     clearInterval(this.#ticking);
     await this.#server.stop(true);
   }
-}
-
-/**
- * Hono's handlers, and the open sockets made known. `ws.close()` drops what is
- * still buffered (6.5 MB of it), so a close waits until all of it is out.
- */
-function watched(
-  opened: (socket: Socket) => () => void,
-): Bun.WebSocketHandler<BunWebSocketData> {
-  type Peer = Bun.ServerWebSocket<BunWebSocketData>;
-  const open = new Map<Peer, { closed(): void; close?(): void }>();
-  return {
-    ...websocket,
-    open(peer) {
-      const known: { closed(): void; close?(): void } = { closed() {} };
-      open.set(peer, known);
-      websocket.open(peer);
-      // Last, for it may close it on the spot.
-      known.closed = opened({
-        close(code, reason) {
-          const close = () => peer.close(code, reason);
-          if (peer.getBufferedAmount() > 0) known.close = close;
-          else close();
-        },
-        cut: () => peer.terminate(),
-      });
-      if (!open.has(peer)) known.closed();
-    },
-    drain(peer) {
-      if (peer.getBufferedAmount() === 0) open.get(peer)?.close?.();
-    },
-    close(peer, code, reason) {
-      open.get(peer)?.closed();
-      open.delete(peer);
-      websocket.close(peer, code, reason);
-    },
-  };
 }
 
 /**

@@ -1,3 +1,4 @@
+import { belongsTo, hasUpgrade, withUpgrade } from "./deno_websocket.ts";
 import {
   emptyAcceptQueue,
   KNOCK_LIMIT,
@@ -13,12 +14,14 @@ import {
   ListenError,
   type ListenFailure,
   type ListenOptions,
-  type Socket,
+  type SocketKeeper,
 } from "./runtime.ts";
 import { readTls } from "./tls.ts";
 import { removeSocket, removeStaleSocket } from "./unix_socket.ts";
 
-export { getConnInfo, upgradeWebSocket } from "hono/deno";
+export { upgradeWebSocket } from "./deno_websocket.ts";
+
+export { getConnInfo } from "hono/deno";
 
 export const name = "deno";
 export const version = Deno.version.deno;
@@ -41,13 +44,13 @@ export function eventLoopDelay(): undefined {}
 export async function listen(
   fetch: FetchHandler,
   options: ListenOptions,
-  opened: (socket: Socket) => () => void,
+  sockets: SocketKeeper,
 ): Promise<Listener> {
   const { unix } = options;
   if (unix !== undefined) await removeStaleSocket(unix);
   const tls = options.tls && await readTls(options.tls);
   try {
-    return openListener(fetch, { ...options, tls }, opened);
+    return openListener(fetch, { ...options, tls }, sockets);
   } catch (error) {
     throw new ListenError(failureOf(error), error);
   }
@@ -80,10 +83,11 @@ function isOpen({ place }: Exchange): boolean {
 /** Variables in a closure: a class with private fields measured slower. */
 function openListener(
   fetch: FetchHandler,
-  { hostname, port, unix, tls, reusePort }: ListenOptions,
-  opened: (socket: Socket) => () => void,
+  { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
+  sockets: SocketKeeper,
 ): Listener {
   const clock = new CoarseClock();
+  const websockets = { sockets, limits };
   let lastRequest = 0;
   const open: Exchange[] = [];
 
@@ -133,12 +137,12 @@ function openListener(
     info: Deno.ServeHandlerInfo,
   ): Response | Promise<Response> {
     lastRequest = clock.now;
+    belongsTo(websockets, info);
     const result = fetch(request, info);
     if (result instanceof Promise) return track(request, info, result);
-    if (upgrades.size > 0) upgraded(request);
     if (isStream(result)) follow(enter(new Exchange(request, info, clock.now)));
     else if (counting) answered++;
-    return result;
+    return withUpgrade(info, result);
   }
 
   function handleLast(
@@ -164,13 +168,15 @@ function openListener(
       handled.then((response) => {
         if (exchange.answer === undefined) return;
         exchange.answer = undefined;
-        if (upgrades.size > 0) upgraded(request);
+        response = withUpgrade(info, response);
         if (isStream(response)) follow(exchange);
         else leave(exchange, true);
         resolve(retiring ? sayClose(response) : response);
       }, (error) => {
         leave(exchange, true);
-        reject(error);
+        if (!hasUpgrade(info)) return reject(error);
+        sockets.failed(error);
+        resolve(withUpgrade(info, new Response()));
       });
     });
   }
@@ -208,7 +214,8 @@ function openListener(
   function heedLeaving(exchange: Exchange): void {
     const left = () => {
       if (exchange.answer === undefined) return;
-      exchange.answer(new Response(null, { status: 499 }));
+      const gone = new Response(null, { status: 499 });
+      exchange.answer(withUpgrade(exchange.info, gone));
       exchange.answer = undefined;
       leave(exchange, false);
     };
@@ -216,18 +223,6 @@ function openListener(
     // Where the app has read it before us, it may have told already.
     if (signal.aborted) left();
     else signal.addEventListener("abort", left);
-  }
-
-  function upgraded(request: Request): void {
-    const socket = upgrades.get(request);
-    if (!socket) return;
-    upgrades.delete(request);
-    const closed = opened({
-      close: (code, reason) => socket.close(code, reason),
-      // Deno has no way to end it; the end of the process does.
-      cut() {},
-    });
-    socket.addEventListener("close", closed);
   }
 
   async function close(closing: Closing): Promise<void> {
@@ -321,7 +316,7 @@ function openListener(
   async function cut(): Promise<void> {
     clearInterval(ticking);
     for (const exchange of open) {
-      exchange.answer?.(refusal());
+      exchange.answer?.(withUpgrade(exchange.info, refusal()));
       delete exchange.answer;
     }
     // Aborting after shutdown() throws an uncaught BadResource. What is left
@@ -334,18 +329,6 @@ function openListener(
     onCut();
   }
 }
-
-/** Upgrades on their way from the app's hands through a listener's. */
-const upgrades = new Map<Request, WebSocket>();
-
-// Hono looks this up with each upgrade; there is no other way to hear of one.
-const { upgradeWebSocket } = Deno;
-Deno.upgradeWebSocket = (request, options) => {
-  const upgrade = upgradeWebSocket(request, options);
-  // Not by its response: a middleware that adds a header makes it another.
-  upgrades.set(request, upgrade.socket);
-  return upgrade;
-};
 
 const kInner = Object.getOwnPropertySymbols(new Response()).find((symbol) =>
   symbol.description === "response"

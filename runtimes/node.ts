@@ -5,21 +5,21 @@ import {
 import { setMaxListeners } from "node:events";
 import type { createServer, RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type WebSocket, WebSocketServer } from "ws";
 import { Connections } from "./node_connections.ts";
 import { eventLoopDelayBeyond, exitAfter, LOOK } from "./node_process.ts";
+import { websocketServer } from "./node_websocket.ts";
 import {
   type FetchHandler,
   type Listener,
   ListenError,
   type ListenFailure,
   type ListenOptions,
-  type Socket,
+  type SocketKeeper,
 } from "./runtime.ts";
 import { readTls } from "./tls.ts";
 import { removeStaleSocket } from "./unix_socket.ts";
 
-export { upgradeWebSocket } from "@hono/node-server";
+export { upgradeWebSocket } from "./node_websocket.ts";
 export { getConnInfo } from "@hono/node-server/conninfo";
 export {
   args,
@@ -38,7 +38,7 @@ export const oldest = "20.0.0";
 export async function listen(
   fetch: FetchHandler,
   { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
-  opened: (socket: Socket) => () => void,
+  sockets: SocketKeeper,
 ): Promise<Listener> {
   if (reusePort && !canReusePort()) {
     throw new ListenError(
@@ -49,15 +49,11 @@ export async function listen(
   if (unix !== undefined) await removeStaleSocket(unix);
   const connections = new Connections(limits, tls && await readTls(tls));
   const { server } = connections;
-  const websockets = new WebSocketServer({ noServer: true });
-  websockets.on("connection", (socket: WebSocket, { socket: connection }) => {
-    connections.opened(connection);
-    const closed = opened({
-      close: (code, reason) => socket.close(code, reason),
-      cut: () => socket.terminate(),
-    });
-    socket.on("close", closed);
-  });
+  const websockets = websocketServer(
+    sockets,
+    limits,
+    (connection) => connections.opened(connection),
+  );
   createAdaptorServer({
     fetch,
     createServer: ((_: unknown, listener: RequestListener) => {

@@ -32,13 +32,12 @@ export interface Runtime {
    */
   eventLoopDelay(): number | undefined;
   /**
-   * Resolves when the socket listens; rejects with a ListenError. Tells
-   * `opened` of each WebSocket, and calls what that returns when it has closed.
+   * Resolves when the socket listens; rejects with a ListenError.
    */
   listen(
     fetch: FetchHandler,
     options: ListenOptions,
-    opened: (socket: Socket) => () => void,
+    sockets: SocketKeeper,
   ): Promise<Listener>;
   /** Returns how to stop listening. A signal the platform lacks is no error. */
   onSignal(signal: string, listener: () => void): () => void;
@@ -84,6 +83,10 @@ export interface Limits {
   writeTimeout: number;
   headSize: number;
   connections: number;
+  /** Of a WebSocket's message, all of its fragments together. */
+  messageSize: number;
+  /** What may wait to be sent to a WebSocket's client; beyond it, it is cut. */
+  sendBuffer: number;
 }
 
 /** One listening socket and the connections that came through it. */
@@ -116,6 +119,14 @@ export interface Closing {
    * nothing is accepted any more, or as late as the runtime allows.
    */
   closeSockets(): Promise<void>;
+}
+
+/** Who is told of a listener's WebSockets. */
+export interface SocketKeeper {
+  /** One has opened; the result is to be called when it has closed. */
+  opened(socket: Socket): () => void;
+  /** A handler of one of them threw, or rejected; the socket is being closed. */
+  failed(error: unknown): void;
 }
 
 /** An open WebSocket. */

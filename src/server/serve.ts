@@ -8,7 +8,7 @@ import type {
   Tls,
 } from "../../runtimes/runtime.ts";
 import { LONGEST_WAIT } from "./clock.ts";
-import { watchProcess } from "./process.ts";
+import { logError, watchProcess } from "./process.ts";
 import { type CutRequest, ShutdownController } from "./shutdown.ts";
 import { Sockets } from "./sockets.ts";
 import { StartError, whyNotListening } from "./start_error.ts";
@@ -56,6 +56,8 @@ export const defaultLimits: Limits = {
   writeTimeout: 60_000,
   headSize: 16_384,
   connections: Infinity,
+  messageSize: 1_048_576,
+  sendBuffer: 4_194_304,
 };
 
 /** Listens, and puts the server under its controller's care. */
@@ -83,7 +85,11 @@ export async function serve(
       // Bound: an app may be an instance of a class.
       app.fetch.bind(app),
       wanted,
-      (socket) => sockets.opened(socket),
+      {
+        opened: (socket) => sockets.opened(socket),
+        failed: (error) =>
+          logError(shutdown, "WebSocket handler failed", error),
+      },
     );
   } catch (error) {
     throw whyNotListening(error, wanted);

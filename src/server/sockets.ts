@@ -11,8 +11,9 @@ export class Sockets {
   readonly #open = new Set<Socket>();
   readonly #clock: Clock;
   readonly #batch: number;
-  #closing = false;
-  #onEmpty = () => {};
+  /** From `close` on: those that were open then, and are still. */
+  #leaving: Set<Socket> | undefined;
+  #onLeft = () => {};
 
   /** Closes `batch` at a time, so that not all return in one instant. */
   constructor(clock: Clock, batch: number) {
@@ -27,28 +28,33 @@ export class Sockets {
   /** Told of every socket that opens; the result, when it has closed. */
   opened(socket: Socket): () => void {
     this.#open.add(socket);
-    if (this.#closing) socket.close(GOING_AWAY, REASON);
+    if (this.#leaving) socket.close(GOING_AWAY, REASON);
     return () => {
       this.#open.delete(socket);
-      if (this.#open.size === 0) this.#onEmpty();
+      this.#leaving?.delete(socket);
+      if (this.#leaving?.size === 0) this.#onLeft();
     };
   }
 
-  /** Resolves when the last one has closed. */
+  /**
+   * Resolves when all that were open have closed. Those that still open are not
+   * waited for: where the listener is closed only after this, a crowd of clients
+   * that return on the spot would never let it be.
+   */
   async close(): Promise<void> {
     const waiting = [...this.#open];
-    const empty = new Promise<void>((resolve) => this.#onEmpty = resolve);
-    this.#closing = true;
+    const leaving = this.#leaving = new Set(waiting);
+    const left = new Promise<void>((resolve) => this.#onLeft = resolve);
     while (waiting.length > 0) {
       for (const socket of waiting.splice(0, this.#batch)) {
-        if (this.#open.has(socket)) socket.close(GOING_AWAY, REASON);
+        if (leaving.has(socket)) socket.close(GOING_AWAY, REASON);
       }
       if (waiting.length === 0) break;
       await new Promise<void>((resolve) =>
         this.#clock.after(BATCH_PAUSE, resolve)
       );
     }
-    if (this.#open.size > 0) await empty;
+    if (leaving.size > 0) await left;
   }
 
   cut(): void {

@@ -945,7 +945,10 @@ clause(
       });
 
       await step(`6.5 MB on their way are delivered first${over}`, async () => {
-        const server = await startFixture(env);
+        const server = await startFixture({
+          ...env,
+          LIMITS: '{"sendBuffer":8000000}',
+        });
         const socket = await open(server);
         socket.pause();
         socket.send("flood");

@@ -138,6 +138,7 @@ app.get(
     onClose: ({ code }) => emit("socket closed", { code }),
   })),
 );
+sockets(app);
 // These come before the middleware: their answers are synchronous.
 app.get("/", (c) => c.text("hello"));
 app.get("/head-now", (c) => headAsTold(c));
@@ -374,6 +375,91 @@ function registerHooksAndJobs(): void {
       emit("job done", { name });
     });
   }
+}
+
+/** WebSockets that misbehave, or whose clients do. */
+function sockets(app: Hono): void {
+  /** Throws, or rejects, in the handler that the path names. */
+  app.get(
+    "/ws/throws/:where/:how",
+    upgradeWebSocket((c) => {
+      const { where, how } = c.req.param();
+      const handle = (here: string) => {
+        emit("socket event", { where: here });
+        if (where !== here) return;
+        const error = new Error(`thrown in ${where}`);
+        if (how === "later") return delay(1).then(() => Promise.reject(error));
+        throw error;
+      };
+      if (where === "factory") {
+        const error = new Error("thrown in the factory");
+        if (how === "later") return Promise.reject(error);
+        throw error;
+      }
+      return {
+        onOpen: (_, socket) => {
+          socket.send("welcome");
+          return handle("onOpen");
+        },
+        onMessage: () => handle("onMessage"),
+        onClose: () => handle("onClose"),
+        onError: () => handle("onError"),
+      };
+    }),
+  );
+  /** Upgrades, and then something goes wrong on the way out. */
+  app.use("/ws/then/:what", async (c, next) => {
+    const what = c.req.param("what");
+    if (what === "timeout") {
+      await Promise.race([next(), delay(0)]);
+      throw new HTTPException(504, { message: "too late" });
+    }
+    await next();
+    if (what === "throw") throw new Error("thrown after the upgrade");
+    if (what === "answer") c.res = new Response("another", { status: 403 });
+    // No Error: nobody catches it, not even Hono.
+    if (what === "reject") return Promise.reject("no error at all");
+  });
+  const echo = upgradeWebSocket((c) => ({
+    onOpen: (_, socket) => socket.send("welcome"),
+    onMessage: ({ data }, socket) => {
+      if (data === "host?") socket.send(c.req.header("host") ?? "none");
+      else socket.send(data as string | ArrayBuffer);
+    },
+    onClose: ({ code }) => emit("socket closed", { code }),
+  }));
+  app.get("/ws/then/:what", echo);
+  app.get("/ws/echo", echo);
+  /** Sends 400 MB, as a client takes it or not. */
+  app.get(
+    "/ws/pushes",
+    upgradeWebSocket(() => ({
+      async onOpen(_, socket) {
+        socket.send("welcome");
+        const piece = new Uint8Array(40_000);
+        for (let n = 0; n < 10_000; n++) {
+          socket.send(piece);
+          if (n % 50 === 49) await delay(1);
+        }
+        socket.send("all of it");
+        emit("pushed");
+      },
+    })),
+  );
+  app.get(
+    "/ws/origins",
+    upgradeWebSocket(() => {
+      emit("events made");
+      return { onOpen: (_, socket) => socket.send("welcome") };
+    }, { origins: ["https://app.example"] }),
+  );
+  app.get(
+    "/ws/any-origin",
+    upgradeWebSocket(() => ({
+      onOpen: (_, socket) => socket.send("welcome"),
+    }), { origins: ["*"] }),
+  );
+  app.get("/sockets", (c) => c.json({ open: shutdown.openSockets }));
 }
 
 async function start(): Promise<void> {

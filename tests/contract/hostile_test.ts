@@ -155,7 +155,7 @@ const odd: Record<string, { bytes: string; statuses: number[] }> = {
       `${host}Connection: Upgrade\r\nUpgrade: websocket\r\n` +
         "Sec-WebSocket-Key: no\r\nSec-WebSocket-Version: 99\r\n",
     ),
-    statuses: isDeno ? [101] : isNode ? [400] : [404],
+    statuses: isNode ? [400] : [404],
   },
 };
 

@@ -17,10 +17,38 @@ export interface Closed {
 }
 
 /** What a client sends to get a WebSocket. */
-export function upgradeBytes(path: string): string {
-  return `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n` +
-    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+export function upgradeBytes(
+  path: string,
+  headers: Record<string, string> = {},
+): string {
+  const all = {
+    Host: "localhost",
+    Connection: "Upgrade",
+    Upgrade: "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    ...headers,
+  };
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}`);
+  return `GET ${path} HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n`;
+}
+
+/** A client's frames are masked; a mask of zeros leaves them as they are. */
+export function frame(
+  opcode: number,
+  payload: string | Uint8Array = "",
+  fin = true,
+): Buffer {
+  const body = Buffer.from(payload);
+  const first = (fin ? 128 : 0) | opcode;
+  if (body.length < 126) {
+    const head = [first, 128 | body.length, 0, 0, 0, 0];
+    return Buffer.concat([Buffer.from(head), body]);
+  }
+  const head = Buffer.alloc(14);
+  head.set([first, 255]);
+  head.writeBigUInt64BE(BigInt(body.length), 2);
+  return Buffer.concat([head, body]);
 }
 
 export class RawWebSocket {
@@ -36,14 +64,35 @@ export class RawWebSocket {
   #deaf = false;
   #watchers = new Set<() => void>();
 
-  static async connect(url: string, path: string): Promise<RawWebSocket> {
+  /** `behind` comes in one packet with the handshake. */
+  static async connect(
+    url: string,
+    path: string,
+    headers?: Record<string, string>,
+    behind: string | Uint8Array = "",
+  ): Promise<RawWebSocket> {
     const socket = await dial(url);
     const client = new RawWebSocket(socket);
-    socket.write(upgradeBytes(path));
+    const handshake = Buffer.from(upgradeBytes(path, headers));
+    socket.write(Buffer.concat([handshake, Buffer.from(behind)]));
     await client.#until("the handshake", () => client.#status > 0);
     // A browser takes no other 101 for one.
     if (client.#status === 101 && client.#upgrades) return client;
     throw new Error(`the upgrade was answered ${client.#status}, or not whole`);
+  }
+
+  /** What a handshake is answered with. */
+  static async status(
+    url: string,
+    path: string,
+    headers?: Record<string, string>,
+  ): Promise<number> {
+    const socket = await dial(url);
+    const client = new RawWebSocket(socket);
+    socket.write(upgradeBytes(path, headers));
+    await client.#until("the handshake", () => client.#status > 0);
+    client.leave();
+    return client.#status;
   }
 
   private constructor(socket: net.Socket) {
@@ -60,8 +109,17 @@ export class RawWebSocket {
     );
   }
 
-  send(text: string): void {
-    this.#write(1, Buffer.from(text));
+  send(data: string | Uint8Array): void {
+    this.write(frame(typeof data === "string" ? 1 : 2, data));
+  }
+
+  /** Frames, or what is none. Resolves when the kernel has the bytes. */
+  write(bytes: Uint8Array): Promise<boolean> {
+    if (this.#socket.destroyed) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      void this.closed.then(() => resolve(false));
+      this.#socket.write(bytes, (error) => resolve(!error));
+    });
   }
 
   /** Neither reads nor answers from now on. */
@@ -143,17 +201,11 @@ export class RawWebSocket {
         code: payload.length >= 2 ? payload.readUInt16BE(0) : 1005,
         reason: payload.toString("utf8", 2),
       };
-      if (!this.#deaf) this.#write(CLOSE, payload.subarray(0, 2));
+      if (!this.#deaf) this.write(frame(CLOSE, payload.subarray(0, 2)));
     } else {
       this.received += length;
       if (length < 1000) this.messages.push(payload.toString());
     }
     return true;
-  }
-
-  /** A client's frames are masked; a mask of zeros leaves them as they are. */
-  #write(opcode: number, payload: Buffer): void {
-    const head = Buffer.from([128 | opcode, 128 | payload.length, 0, 0, 0, 0]);
-    this.#socket.write(Buffer.concat([head, payload]));
   }
 }
