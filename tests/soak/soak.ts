@@ -60,9 +60,6 @@ export interface SoakOptions {
  */
 const LAST_MOMENT = runtime === "node" ? 10 : 100;
 
-/** A WebSocket's close meets what its client is sending: so long, at most. */
-const CROSSING = 100;
-
 const delay = (ms: number) =>
   new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -111,7 +108,6 @@ interface Loss {
 interface Message {
   text: string;
   sentAt: number;
-  endedAt: number;
   isEchoed: boolean;
 }
 
@@ -222,7 +218,7 @@ class Round {
 
     const closed = server.printed("listener closed")[0]?.json?.time;
     const closedAt = closed ? Date.parse(String(closed)) : Infinity;
-    this.#judge(closedAt, runtime === "node" ? idleGrace : 0);
+    this.#judge(closedAt, runtime === "node" ? idleGrace : 0, drainDelay);
 
     const exitAt = performance.timeOrigin + exit.at;
     const due = this.#signalAt + drainDelay + idleGrace;
@@ -267,7 +263,7 @@ class Round {
     ];
   }
 
-  #judge(closedAt: number, idleGrace: number): void {
+  #judge(closedAt: number, idleGrace: number, drainDelay: number): void {
     for (const exchange of this.#exchanges) {
       const { kind, what, usedAt = 0, busyAt, sentAt, endedAt, result } =
         exchange;
@@ -307,21 +303,25 @@ class Round {
         );
       }
     }
+    // Node and Bun close WebSockets when they have closed the listener, Deno
+    // before that, and does not tell: after the drain delay at the earliest.
+    const closing = runtime === "deno"
+      ? this.#signalAt + drainDelay
+      : closedAt - LAST_MOMENT;
     const counts = this.tally.byKind.echo;
-    for (const { text, sentAt, endedAt, isEchoed } of this.#messages) {
-      const afterSignal = sentAt - this.#signalAt;
+    for (const { text, sentAt, isEchoed } of this.#messages) {
       if (isEchoed) {
         counts.answered++;
-        if (afterSignal > 0) counts.afterSignal++;
-      } else if (afterSignal > 0 && sentAt > endedAt - CROSSING) {
-        counts.raced++; // it met the close on its way
-      } else {
+        if (sentAt > this.#signalAt) counts.afterSignal++;
+      } else if (sentAt > closing) counts.raced++; // it met the close
+      else {
         counts.lost++;
         this.#fail(
-          `echo: ${text}, sent ${afterSignal.toFixed(1)} ms after the signal ` +
-            `and ${
-              (endedAt - sentAt).toFixed(1)
-            } before the end, was not echoed`,
+          `echo: ${text}, sent ${(sentAt - this.#signalAt).toFixed(1)} ms ` +
+            `after the signal and ${
+              (sentAt - closedAt).toFixed(1)
+            } after the ` +
+            "listener closed, was not echoed",
         );
       }
     }
@@ -566,9 +566,8 @@ class Round {
       const { code, reason, how, at } = await closed;
       this.#open.delete(socket);
       this.#arrived(at - performance.timeOrigin);
-      const lastSent = messages.at(-1)?.sentAt ?? 0;
       const interrupts = runtime === "deno" && code === 1006 &&
-        lastSent > at - CROSSING;
+        messages.some(({ sentAt }) => sentAt > this.#signalAt);
       record(
         code === 1001 && reason === "server is shutting down" ? "answered" : {
           how: `closed with ${code} "${reason}" (${how})`,
@@ -579,7 +578,7 @@ class Round {
       const arrived = new Set(socket.messages);
       for (const { text, sentAt } of messages) {
         const isEchoed = arrived.has(`echo ${text}`);
-        this.#messages.push({ text, sentAt, endedAt: at, isEchoed });
+        this.#messages.push({ text, sentAt, isEchoed });
       }
     }
   }
