@@ -128,7 +128,7 @@ app.get(
     },
     onMessage({ data }, socket) {
       if (isBad("echoes")) {
-        return void setTimeout(() => socket.send(`echo ${data}`), 200);
+        return void setTimeout(() => socket.send(`echo ${data}`), 600);
       }
       if (data !== "flood") return socket.send(`echo ${data}`);
       for (let n = 0; n < 100; n++) socket.send("x".repeat(65_536));
