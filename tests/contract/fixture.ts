@@ -21,10 +21,12 @@
  * LINGERS_MS           something holds the process for so long after the end
  * NOISE_BYTES, NOISE_TO=console|stdout|stderr     written by the last hook
  * THROWS="inFlight,close"   what the controller asks of a server throws
+ * STORE                the file of what POST /store has acknowledged
  * ABRUPT               a bad server on purpose: SIGTERM ends it on the spot
+ * BAD="sockets,echoes,streams,events,store"   bad ones on purpose, see `isBad`
  * CLOCK_STEP_MS, CLOCK_STEP_AT=serving|draining|closing   somebody sets the clock
  */
-import { readSync } from "node:fs";
+import { readFileSync, readSync, writeFileSync } from "node:fs";
 import { ServerResponse } from "node:http";
 import process from "node:process";
 import { type Context, Hono } from "hono";
@@ -55,6 +57,13 @@ const aborted = (signal: AbortSignal) =>
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
+
+/**
+ * What the soak has to notice. `sockets` are closed without the reason, `echoes`
+ * come too late, `streams` break off, `events` end without the last one, and
+ * `store` forgets.
+ */
+const isBad = (what: string) => env("BAD")?.split(",").includes(what) ?? false;
 
 if (env("ABRUPT")) process.on("SIGTERM", () => process.exit(0));
 
@@ -152,8 +161,14 @@ app.get(
     onOpen(_, socket) {
       emit("socket opened");
       socket.send("welcome");
+      if (isBad("sockets")) {
+        shutdown.signal.addEventListener("abort", () => socket.close(1000));
+      }
     },
     onMessage({ data }, socket) {
+      if (isBad("echoes")) {
+        return void setTimeout(() => socket.send(`echo ${data}`), 600);
+      }
       if (data !== "flood") return socket.send(`echo ${data}`);
       for (let n = 0; n < 100; n++) socket.send("x".repeat(65_536));
       socket.send("flooded");
@@ -226,6 +241,9 @@ app.get("/drip", (c) => {
     new ReadableStream({
       async pull(controller) {
         if (left === 0) return controller.close();
+        if (isBad("streams") && shutdown.signal.aborted) {
+          return controller.error(new Error("a bad stream"));
+        }
         controller.enqueue(new TextEncoder().encode(`drop ${left--}\n`));
         await delay(query(c, "ms", 60));
       },
@@ -259,11 +277,20 @@ app.get("/events", (c) =>
 app.get(
   "/stream",
   (c) =>
-    eventStream(c, shutdown.signal, async (stream, over) => {
-      await stream.writeSSE({ event: "hello", data: "1" });
-      await aborted(over);
-    }, { heartbeat: query(c, "heartbeat", 15_000) }),
+    isBad("events")
+      ? withoutLastEvent(c)
+      : eventStream(c, shutdown.signal, async (stream, over) => {
+        await stream.writeSSE({ event: "hello", data: "1" });
+        await aborted(over);
+      }, { heartbeat: query(c, "heartbeat", 15_000) }),
 );
+
+function withoutLastEvent(c: Context): Response {
+  return streamSSE(c, async (stream) => {
+    await stream.writeSSE({ event: "hello", data: "1" });
+    await aborted(shutdown.signal);
+  });
+}
 
 /** A browser's view: reports to `to` what becomes of its two connections. */
 app.get("/page", (c) =>
@@ -278,7 +305,8 @@ app.get("/page", (c) =>
             body: JSON.stringify(what),
           });
         const connect = () => {
-          const socket = new WebSocket("ws://" + location.host + "/ws");
+          const base = location.origin.replace("http", "ws");
+          const socket = new WebSocket(base + "/ws");
           let opened = false;
           socket.onopen = () => {
             opened = true;
@@ -289,6 +317,8 @@ app.get("/page", (c) =>
             setTimeout(connect, 100);
           };
         };
+        const [page] = performance.getEntriesByType("navigation");
+        report({ what: "loaded", protocol: page.nextHopProtocol });
         connect();
         const events = new EventSource("/stream");
         for (const type of ["hello", "shutdown"]) {
@@ -332,6 +362,28 @@ app.get("/express", (c) => {
   (outgoing as ServerResponse).end(names.join());
   return forever();
 });
+if (env("STORE")) serveStore(env("STORE")!);
+
+/**
+ * Acknowledges what it has in memory only, and writes it when it is closed: so
+ * nothing may be acknowledged after that, and nothing may end the process before.
+ */
+function serveStore(file: string): void {
+  const keys = new Set(readFileSync(file, "utf8").split("\n"));
+  let isClosed = false;
+  shutdown.onClose("store", async () => {
+    await delay(10);
+    isClosed = true;
+    if (!isBad("store")) writeFileSync(file, [...keys].join("\n"));
+  });
+  app.post("/store", async (c) => {
+    const key = await c.req.text();
+    if (isClosed) return c.text("the store is closed", 500);
+    keys.add(key);
+    return c.text(key);
+  });
+  app.get("/store", (c) => c.text([...keys].join("\n")));
+}
 
 app.get("/throw-later", (c) => {
   setTimeout(() => {

@@ -1,7 +1,8 @@
 /**
  * An HTTP/2 client that hides nothing: every frame that matters is written and
  * read here, so that it can be silent, slow or stubborn where a library would
- * be polite. It never answers a GOAWAY and never closes, unless told to.
+ * be polite. It never answers a GOAWAY and never closes, unless told to; made
+ * polite, it does what Node's client and browsers do.
  */
 import { Buffer } from "node:buffer";
 import type * as net from "node:net";
@@ -10,10 +11,15 @@ import { Cut } from "./raw_client.ts";
 
 const DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, PING = 6;
 const GOAWAY = 7, WINDOW_UPDATE = 8;
+/** A stream that may be sent again: nobody has looked at it. */
+const REFUSED_STREAM = 7;
 const END_STREAM = 1, ACK = 1, END_HEADERS = 4, PADDED = 8;
 export const PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /** All the window there is: nobody waits for us, unless we say so. */
 const WIDE = 2 ** 31 - 1;
+
+/** A server that can take a WebSocket over HTTP/2 says so (RFC 8441). */
+export const ENABLE_CONNECT_PROTOCOL = 8;
 
 export interface Http2Response {
   status: number | undefined;
@@ -41,7 +47,14 @@ export interface Http2Options {
 export class RawHttp2 {
   /** The last stream of each GOAWAY that came. */
   readonly goaways: number[] = [];
+  /** What the server has said of itself. */
+  readonly settings = new Map<number, number>();
   readonly closed: Promise<{ how: "fin" | "reset" }>;
+  /** Answers GOAWAY with GOAWAY, and closes when its streams are over. */
+  isPolite = false;
+  /** When its last whole response had arrived, by the wall clock. */
+  usedAt: number | undefined;
+  #saidGoaway = false;
   #socket: net.Socket;
   #pending: Buffer = Buffer.alloc(0);
   #streams = new Map<number, Http2Response>();
@@ -227,12 +240,40 @@ export class RawHttp2 {
     });
   }
 
+  /** Resolves when this has arrived as part of the stream's body. */
+  async brings(stream: number, what: string): Promise<void> {
+    await this.#until(`${JSON.stringify(what)} on stream ${stream}`, () => {
+      const { chunks, reset } = this.#streams.get(stream)!;
+      if (reset !== undefined) {
+        throw new Cut(`stream ${stream} was reset with ${reset}`);
+      }
+      return Buffer.concat(chunks).includes(what) || undefined;
+    });
+  }
+
   /** Resolves with the last stream of the final GOAWAY. */
   goaway(): Promise<number> {
     return this.#until(
       "a GOAWAY",
       () => this.goaways.find((last) => last !== WIDE),
     );
+  }
+
+  /** The last stream that the server says it has taken; not its first notice. */
+  get lastTaken(): number | undefined {
+    return this.goaways.findLast((last) => last !== WIDE);
+  }
+
+  /** The server has said so: this request may be sent again. */
+  wasNotProcessed(stream: number): boolean {
+    const { lastTaken } = this;
+    return lastTaken !== undefined && stream > lastTaken ||
+      this.#streams.get(stream)?.reset === REFUSED_STREAM;
+  }
+
+  isUnread(stream: number): boolean {
+    const { status, length } = this.#streams.get(stream)!;
+    return status === undefined && length === 0;
   }
 
   leave(): void {
@@ -262,6 +303,15 @@ export class RawHttp2 {
     });
   }
 
+  #bePolite(): void {
+    if (!this.isPolite || this.goaways.length === 0) return;
+    if (!this.#saidGoaway) this.sayGoaway();
+    this.#saidGoaway = true;
+    const isOver = ([id, { whole, reset }]: [number, Http2Response]) =>
+      whole || reset !== undefined || this.wasNotProcessed(id);
+    if ([...this.#streams].every(isOver)) this.#socket.end();
+  }
+
   #changed(): void {
     for (const look of [...this.#watchers]) look();
   }
@@ -276,12 +326,19 @@ export class RawHttp2 {
       this.#take(type, flags, stream, this.#pending.subarray(9, end));
       this.#pending = this.#pending.subarray(end);
     }
+    this.#bePolite();
     this.#changed();
   }
 
   #take(type: number, flags: number, stream: number, payload: Buffer): void {
     const response = this.#streams.get(stream);
     if (type === SETTINGS && !(flags & ACK)) {
+      for (let at = 0; at < payload.length; at += 6) {
+        this.settings.set(
+          payload.readUInt16BE(at),
+          payload.readUInt32BE(at + 2),
+        );
+      }
       if (this.#acknowledges) this.#write(frame(SETTINGS, ACK, 0));
       this.#settled = true;
     } else if (type === PING && !(flags & ACK)) {
@@ -300,7 +357,10 @@ export class RawHttp2 {
         response.length += payload.length;
       }
       response.lastByteAt = performance.now();
-      if (flags & END_STREAM) response.whole = true;
+      if (flags & END_STREAM) {
+        response.whole = true;
+        this.usedAt = performance.timeOrigin + response.lastByteAt;
+      }
     }
   }
 }

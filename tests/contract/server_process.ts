@@ -285,14 +285,14 @@ export class ServerProcess extends Process {
 /** The narrowest rights that serve. */
 const denoRun = ["run", "--no-prompt", "--allow-net", "--allow-env"];
 
-/** What a certificate's files and a Unix socket take beyond those. */
-function denoRights({ UNIX, TLS_CERT, TLS_KEY }: Env): string[] {
-  const files = [TLS_CERT, TLS_KEY].map(String)
-    .filter((file) => file.startsWith("/"));
-  const read = UNIX === undefined ? files : [...files, UNIX];
+/** What a certificate's files, a Unix socket and a store take beyond those. */
+function denoRights({ UNIX, STORE, TLS_CERT, TLS_KEY }: Env): string[] {
+  const isFile = (value: unknown) => String(value).startsWith("/");
+  const write = [UNIX, STORE].filter(isFile);
+  const read = [TLS_CERT, TLS_KEY].filter(isFile).concat(write);
   return [
     ...read.length > 0 ? [`--allow-read=${read.join()}`] : [],
-    ...UNIX === undefined ? [] : [`--allow-write=${UNIX}`],
+    ...write.length > 0 ? [`--allow-write=${write.join()}`] : [],
   ];
 }
 
