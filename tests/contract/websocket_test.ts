@@ -509,13 +509,19 @@ clause(
       "a handshake in another spelling, and what it said",
       async () => {
         const all = await start();
-        const socket = await RawWebSocket.connect(all.server.url, "/ws/echo", {
-          Upgrade: "WebSocket",
-          Connection: "keep-alive, Upgrade",
-          Host: "ws.example",
-        });
-        socket.send("host?");
-        await socket.message("ws.example");
+        const socket = await RawWebSocket.connect(
+          all.server.url,
+          "/ws/echo?so",
+          {
+            Upgrade: "WebSocket",
+            Connection: "keep-alive, Upgrade",
+            Host: "ws.example",
+          },
+        );
+        socket.send("who?");
+        await socket.message(
+          "GET /ws/echo ws.example http://ws.example/ws/echo?so",
+        );
         socket.leave();
         // In one packet with the handshake.
         const early = await RawWebSocket.connect(
