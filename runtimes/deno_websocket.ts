@@ -60,8 +60,8 @@ export const upgradeWebSocket = defineUpgrade<WebSocket>((c, events) => {
   if (!isHandshake(c)) return;
   const { raw } = c.req;
   const protocol = firstProtocol(c);
-  // Deno forgets a request's headers with its upgrade; handlers may ask yet.
-  c.req.raw = new Request(raw.url, { headers: raw.headers });
+  // With the upgrade Deno forgets what a request said; handlers may ask yet.
+  Object.defineProperty(raw, "headers", { value: new Headers(raw.headers) });
   const { response, socket } = Deno.upgradeWebSocket(
     raw,
     protocol ? { protocol } : {},

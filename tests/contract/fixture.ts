@@ -487,8 +487,11 @@ function sockets(app: Hono): void {
   const echo = upgradeWebSocket((c) => ({
     onOpen: (_, socket) => socket.send("welcome"),
     onMessage: ({ data }, socket) => {
-      if (data === "host?") socket.send(c.req.header("host") ?? "none");
-      else socket.send(data as string | ArrayBuffer);
+      if (data === "who?") {
+        const { method, path } = c.req;
+        socket.send(`${method} ${path} ${c.req.header("host")} ${c.req.url}`);
+      }
+      socket.send(data as string | ArrayBuffer);
     },
     onClose: ({ code }) => emit("socket closed", { code }),
   }));
