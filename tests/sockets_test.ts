@@ -56,6 +56,18 @@ describe("open WebSockets", () => {
     assertEquals(log, ["late 1001 server is shutting down"]);
   });
 
+  test("that open during the drain are not waited for", async () => {
+    const { sockets, open, closed } = setup(1000, 1);
+    let done = false;
+    sockets.close().then(() => done = true);
+    open("late");
+    await settle();
+    assertEquals(done, false);
+    closed[0]!();
+    await settle();
+    assertEquals([done, sockets.size], [true, 1]);
+  });
+
   test("that are left can be cut", () => {
     const { sockets, log } = setup(1000, 1);
     sockets.cut();
