@@ -165,11 +165,10 @@ export class RawHttp2 {
   response(stream: number): Promise<Http2Response> {
     return this.#until(`the response on stream ${stream}`, () => {
       const response = this.#streams.get(stream)!;
-      // A whole one may be followed by a reset: of what was still to be sent.
-      if (!response.whole && response.reset !== undefined) {
-        throw new Cut(`stream ${stream} was reset with ${response.reset}`);
-      }
-      return response.whole ? response : undefined;
+      // Whole, and then reset: no more of the request is wanted.
+      if (response.whole) return response;
+      if (response.reset === undefined) return undefined;
+      throw new Cut(`stream ${stream} was reset with ${response.reset}`);
     });
   }
 
