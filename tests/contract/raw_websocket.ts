@@ -71,7 +71,15 @@ export class RawWebSocket {
     headers?: Record<string, string>,
     behind: string | Uint8Array = "",
   ): Promise<RawWebSocket> {
-    const socket = await dial(url);
+    return await RawWebSocket.over(await dial(url), path, headers, behind);
+  }
+
+  static async over(
+    socket: net.Socket,
+    path: string,
+    headers?: Record<string, string>,
+    behind: string | Uint8Array = "",
+  ): Promise<RawWebSocket> {
     const client = new RawWebSocket(socket);
     const handshake = Buffer.from(upgradeBytes(path, headers));
     socket.write(Buffer.concat([handshake, Buffer.from(behind)]));
