@@ -84,7 +84,7 @@ async function once(
       if (await target.serves()) faults.push(error.message);
     });
     await target.serves();
-    // Before the clients leave: what they hold is what others must bear.
+    // That they leave all at once is for others to bear too.
     if (clients === "leave") target.leaveAll();
     await other.stop(target, options.losesOthers);
     if (clients === "leave") await target.settle();
