@@ -8,8 +8,8 @@
 //
 // tests/*_test.ts run inside the runtime.
 // tests/bookmarks/*_test.ts too, and start servers besides. // example:line
-// The drivers in tests/contract, tests/app, tests/hostile and tests/deploy start servers as
-// processes; Node's drivers always run on the machine's own Node, and
+// The drivers in tests/contract, tests/app, tests/hostile and tests/deploy start
+// servers as processes; Node's drivers always run on the machine's own Node, and
 // LASTCALL_SERVER_NODE names the Node that their servers run on. All run with
 // the root of the repository as the current folder. A driver is told:
 //

@@ -25,6 +25,8 @@ export interface AttackOptions extends TargetOptions {
    * without them; "unserved" where it has to cut what they are owed.
    */
   clients?: "leave" | "stay" | "stay unserved";
+  /** Other clients may lose their connection: a documented difference. */
+  losesOthers?: boolean;
   /** Why it cannot be made here. */
   skip?: string;
   /** Error lines with a cause. */
@@ -82,9 +84,9 @@ async function once(
       if (await target.serves()) faults.push(error.message);
     });
     await target.serves();
-    // Before the clients leave: what they hold is what others must bear.
+    // That they leave all at once is for others to bear too.
     if (clients === "leave") target.leaveAll();
-    await other.stop(target);
+    await other.stop(target, options.losesOthers);
     if (clients === "leave") await target.settle();
     target.judgeMemory("peak");
     if (!target.isGone()) target.judgeLog(options.log);

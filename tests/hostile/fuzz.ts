@@ -24,6 +24,8 @@ const MAKERS: Record<Kind, (dice: Dice) => Step[]> = {
 const LANES = 16;
 /** How long a smaller reproduction is looked for, and all of them. */
 const SEARCH = 25_000, SEARCH_ALL = 60_000;
+/** ... by servers that have to give everything back within less time. */
+const HURRIED = 2_000;
 /** So often may the machine be too busy to tell whether the server is slow. */
 const TRIES = 3;
 
@@ -93,7 +95,11 @@ export async function fuzz(options: FuzzOptions): Promise<string[]> {
   return found;
 }
 
-async function run(plan: Batch, polite: Polite): Promise<string[]> {
+async function run(
+  plan: Batch,
+  polite: Polite,
+  patience?: number,
+): Promise<string[]> {
   const { kind, cases, tls, amid } = plan;
   const target = await Target.start({
     tls,
@@ -135,7 +141,7 @@ async function run(plan: Batch, polite: Polite): Promise<string[]> {
     else {
       await target.serves();
       await stopWatching();
-      await target.settle();
+      await target.settle(patience);
       target.judgeMemory("settled");
       await target.drain();
     }
@@ -168,7 +174,11 @@ async function reduced(
     const many = cases.length === 1
       ? Array<Case>(LANES).fill(cases[0]!)
       : cases;
-    const found = await run({ ...plan, cases: many, amid: undefined }, polite);
+    const found = await run(
+      { ...plan, cases: many, amid: undefined },
+      polite,
+      HURRIED,
+    );
     return found.some((fault) => shapes.includes(shape(fault)));
   };
   let { cases } = plan;

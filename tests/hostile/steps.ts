@@ -159,7 +159,7 @@ function escaped(bytes: Buffer): string {
         : `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`,
   );
   return text.replace(
-    /((?:\\x..|[^\\]){1,12}?)\1{19,}/g,
+    /((?:\\x..|\\.|[^\\]){1,12}?)\1{19,}/g,
     (all, piece) => `…"${piece}" x${all.length / piece.length}…`,
   ).slice(0, 3_000);
 }
