@@ -26,6 +26,7 @@ const PIPELINED = 1024;
 
 const kConnection = Symbol("connection");
 const kUpgrade = Symbol("upgrade");
+const kHead = Symbol("head");
 
 type Handler = (
   request: http.IncomingMessage,
@@ -174,7 +175,8 @@ export class Connections {
       if ((request as Request)[kUpgrade] !== undefined) {
         if (request.method === "CONNECT") return refuse(response, 400);
         if (asksForWebSocket(request)) {
-          // Node has dropped whatever came in one packet with it.
+          // Node drops whatever comes in one packet with it.
+          if (!connection.earlier.length) keepHead(request as Request);
           sayClose(response);
           return upgrading(request, response);
         }
@@ -194,14 +196,14 @@ export class Connections {
   }
 
   /**
-   * Takes a connection out of the hands of HTTP, for a WebSocket. Undefined if
-   * that is not possible any more. Never to be called while Node parses, which
+   * Takes a connection out of the hands of HTTP, for a WebSocket, with what the
+   * client has sent already. Undefined if that is not possible any more. Never to be called while Node parses, which
    * would abort the process: not in a microtask of a request.
    */
   upgrade(
     request: http.IncomingMessage,
     response: http.ServerResponse,
-  ): Socket | undefined {
+  ): { socket: Socket; head: Buffer } | undefined {
     const { socket } = request;
     const connection = (socket as Tracked)[kConnection];
     const isNext = connection.response === response &&
@@ -222,7 +224,8 @@ export class Connections {
     }
     const isOurs = this.#handedOver === socket;
     this.#handedOver = undefined;
-    if (isOurs) return socket;
+    const head = (request as Request)[kHead] ?? Buffer.alloc(0);
+    if (isOurs) return { socket, head };
     socket.destroy();
   }
 
@@ -452,6 +455,7 @@ const { IncomingMessage } = {
   IncomingMessage: class extends http.IncomingMessage {
     // Not a private field: the constructor of the base class sets `upgrade`.
     declare [kUpgrade]: "asked" | "granted" | undefined;
+    declare [kHead]: Buffer | undefined;
 
     get upgrade(): boolean {
       return this[kUpgrade] === "granted";
@@ -462,6 +466,16 @@ const { IncomingMessage } = {
   },
 };
 type Request = InstanceType<typeof IncomingMessage>;
+
+/** What Node parses holds this request alone, and what came behind it. */
+function keepHead(request: Request): void {
+  const { parser } = request.socket as Socket & {
+    parser?: { getCurrentBuffer?(): Buffer };
+  };
+  const packet = parser?.getCurrentBuffer?.();
+  const end = packet?.indexOf("\r\n\r\n") ?? -1;
+  if (end >= 0) request[kHead] = packet!.subarray(end + 4);
+}
 
 function asksForWebSocket({ headers }: http.IncomingMessage): boolean {
   return headers.upgrade?.toLowerCase() === "websocket";
