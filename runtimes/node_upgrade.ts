@@ -46,19 +46,21 @@ export function withWebSockets(
     // HTTP/2 has no such requests.
     const message = incoming as IncomingMessage;
     const opened = taken.get(message);
-    if (!opened || !response.ok) return response;
+    if (!opened) return response;
+    // As on Deno and Bun, where it has been one since the app asked for it.
+    void response.body?.cancel();
     // Node parses until then.
     await new Promise(setImmediate);
-    const socket = connections.upgrade(message, outgoing as never);
-    if (!socket) return new Response(null, { status: 400 });
+    const upgraded = connections.upgrade(message, outgoing as never);
+    if (!upgraded) return new Response(null, { status: 400 });
     const addHeaders = (lines: string[]) =>
       response.headers.forEach((value, name) => {
         if (!ownHeaders.test(name)) lines.push(`${name}: ${value}`);
       });
     websockets.on("headers", addHeaders);
     try {
-      const none = Buffer.alloc(0);
-      websockets.handleUpgrade(message, socket, none, (websocket) => {
+      const { socket, head } = upgraded;
+      websockets.handleUpgrade(message, socket, head, (websocket) => {
         websockets.emit("connection", websocket, message);
         opened(websocket);
       });
