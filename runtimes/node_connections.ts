@@ -138,7 +138,6 @@ export class Connections {
       this.#timers.push(
         setInterval(() => this.#clock.tick(), TICK).unref(),
         setInterval(() => this.#watchReaders(), CHECKING).unref(),
-        setInterval(() => this.#sessions?.check(), CHECKING).unref(),
       );
     });
     // From here on it is a WebSocket's, which says itself when it is done.
@@ -278,6 +277,7 @@ export class Connections {
         socket.setTimeout(this.#limits.writeTimeout);
       }
     }
+    this.#sessions?.check();
   }
 
   /**
