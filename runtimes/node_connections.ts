@@ -357,7 +357,7 @@ class Request extends IncomingMessage {
   declare [kUpgrade]: true | undefined;
 
   get upgrade(): boolean {
-    return this[kUpgrade] === true &&
+    return this[kUpgrade] === true && this.httpVersionMajor === 1 &&
       this.headers.upgrade?.toLowerCase() === "websocket";
   }
   set upgrade(upgrade: boolean) {
