@@ -153,7 +153,6 @@ export class Connections {
       this.#timers.push(
         setInterval(() => this.#clock.tick(), TICK).unref(),
         setInterval(() => this.#watchReaders(), CHECKING).unref(),
-        setInterval(() => this.#sessions?.check(), CHECKING).unref(),
       );
     });
     server.on("upgrade", (_, socket: Socket) => this.#handedOver = socket);
@@ -338,6 +337,7 @@ export class Connections {
         socket.setTimeout(this.#limits.writeTimeout);
       }
     }
+    this.#sessions?.check();
   }
 
   /**
