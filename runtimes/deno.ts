@@ -44,14 +44,11 @@ function outputTo(stream: typeof Deno.stdout): BoundedOutput {
   // comes next begins on a line of its own.
   let failed = false;
   return new BoundedOutput(async (bytes) => {
-    try {
-      if (failed) await stream.write(NEWLINE);
-      failed = false;
-      return await stream.write(bytes);
-    } catch {
-      failed = true;
-      return 0;
-    }
+    if (failed) await stream.write(NEWLINE);
+    failed = true;
+    const taken = await stream.write(bytes);
+    failed = false;
+    return taken;
   });
 }
 

@@ -66,7 +66,8 @@ export function streamOf(fd: 1 | 2): NodeJS.WriteStream {
  */
 export function outputTo(fd: 1 | 2, terminal: () => Sink): BoundedOutput {
   let sink: Sink | undefined;
-  return new BoundedOutput((bytes) => (sink ??= open())(bytes));
+  // Not before the first write: a stream that nobody needs takes a millisecond.
+  return new BoundedOutput(async (bytes) => await (sink ??= open())(bytes));
 
   function open(): Sink {
     if (isatty(fd)) return terminal();
@@ -78,15 +79,22 @@ export function outputTo(fd: 1 | 2, terminal: () => Sink): BoundedOutput {
 export function streamed(fd: 1 | 2): Sink {
   const stream = streamOf(fd);
   return (bytes) =>
-    new Promise((resolve) =>
-      stream.write(bytes, (error) => resolve(error ? 0 : bytes.length))
+    new Promise((resolve, reject) =>
+      stream.write(
+        bytes,
+        (error) => error ? reject(error) : resolve(bytes.length),
+      )
     );
 }
 
 export function written(fd: 1 | 2): Sink {
   return (bytes) =>
-    new Promise((resolve) =>
-      write(fd, bytes, (error, count) => resolve(error ? 0 : count))
+    new Promise((resolve, reject) =>
+      write(
+        fd,
+        bytes,
+        (error, count) => error ? reject(error) : resolve(count),
+      )
     );
 }
 

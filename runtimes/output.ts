@@ -11,7 +11,7 @@ const PIECE = 64 * 1024;
 /** How long a reader may take to make room for the rest when the process ends. */
 export const FLUSH = 2000;
 
-/** Resolves with how many of the bytes were taken; none, if it failed. */
+/** Resolves with how many of the bytes were taken; rejects where none can be. */
 export type Sink = (bytes: Uint8Array) => Promise<number>;
 
 const encoder = new TextEncoder();
@@ -65,8 +65,12 @@ export class BoundedOutput implements Output {
       const newAt = this.#begun.length + notice.length;
       const bytes = concat(this.#begun, notice, encoder.encode(this.#take()));
       let done = 0;
-      for (let taken = 1; taken > 0 && done < bytes.length; done += taken) {
-        taken = await this.#sink(bytes.subarray(done));
+      try {
+        while (done < bytes.length) {
+          done += await this.#sink(bytes.subarray(done));
+        }
+      } catch {
+        // The next that gets through tells of it.
       }
       // Whole lines are lost, never the second half of one.
       const isWhole = done === 0
@@ -86,7 +90,8 @@ export class BoundedOutput implements Output {
 
   /** The oldest entries, as many as make a piece. */
   #take(): string {
-    let length = 0, count = 0;
+    let length = 0;
+    let count = 0;
     do length += this.#waiting[count++]!.length; while (
       count < this.#waiting.length &&
       length + this.#waiting[count]!.length <= PIECE

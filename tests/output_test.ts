@@ -28,6 +28,7 @@ class FakeSink {
   readonly write = async (bytes: Uint8Array): Promise<number> => {
     this.calls++;
     await this.#reads;
+    if (this.room === 0) throw new Error("no space left");
     const count = Math.min(bytes.length, this.room, this.atOnce);
     this.room -= count;
     this.taken += new TextDecoder().decode(bytes.subarray(0, count));
