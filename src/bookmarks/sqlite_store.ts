@@ -5,7 +5,7 @@ import type { AuditLine } from "./audit_log.ts";
 import type { Bookmark, BookmarkFields } from "./bookmark.ts";
 import type { Position } from "./cursor.ts";
 import { connect, type Connecting, NotConnected } from "./connect.ts";
-import { LockWait } from "./lock_wait.ts";
+import { LOCKED, LockWait } from "./lock_wait.ts";
 import { migrations, missingMigrations } from "./migrations.ts";
 import type { Store } from "./store.ts";
 
@@ -47,7 +47,7 @@ async function attempt(db: DatabaseSync, log: Log): Promise<Store> {
     return new SqliteStore(db, log);
   } catch (error) {
     if (!isLocked(error)) throw error;
-    throw new NotConnected("another process has locked it", true);
+    throw new NotConnected(LOCKED, true);
   }
 }
 
