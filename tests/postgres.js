@@ -22,6 +22,25 @@ import { createInterface } from "node:readline";
  */
 export async function startPostgres() {
   if (process.env["TEST_DATABASE_URL"]) return undefined;
+  const server = await startOwnPostgres();
+  if (server) process.env["TEST_DATABASE_URL"] = server.url;
+  return server && {
+    async stop() {
+      await server.stop();
+      delete process.env["TEST_DATABASE_URL"];
+    },
+  };
+}
+
+/**
+ * One that nobody else uses, and that can be stopped and started again.
+ *
+ * @returns {Promise<
+ *   { url: string, down: () => Promise<void>, up: () => Promise<void>,
+ *     stop: () => Promise<void> } | undefined
+ * >}
+ */
+export async function startOwnPostgres() {
   const programs = findPrograms();
   if (!programs) return undefined; // the tests say so, each where it is skipped
 
@@ -43,17 +62,26 @@ export async function startPostgres() {
   // A port cannot be reserved for another program: it tries what may be free.
   for (let tries = 1;; tries++) {
     const port = 20_000 + Math.floor(Math.random() * 10_000);
-    const server = await launch(
-      [...asUser, join(programs, "postgres"), "-D", data],
-      ["-p", `${port}`, "-k", folder, "-c", "listen_addresses=127.0.0.1"],
-    );
+    const start = () =>
+      launch(
+        [...asUser, join(programs, "postgres"), "-D", data],
+        ["-p", `${port}`, "-k", folder, "-c", "listen_addresses=127.0.0.1"],
+      );
+    let server = await start();
     if (typeof server !== "string") {
-      process.env["TEST_DATABASE_URL"] =
-        `postgres://postgres@127.0.0.1:${port}/postgres`;
+      const down = async () => {
+        if (typeof server !== "string") await server.stop();
+        server = "";
+      };
       return {
+        url: `postgres://postgres@127.0.0.1:${port}/postgres`,
+        down,
+        async up() {
+          server = await start();
+          if (typeof server === "string") throw new Error(server);
+        },
         async stop() {
-          await server.stop();
-          delete process.env["TEST_DATABASE_URL"];
+          await down();
           rmSync(folder, { recursive: true, force: true });
         },
       };

@@ -1,10 +1,13 @@
 import { pause } from "../pause.ts";
 import type { Log } from "../server/mod.ts";
+import { Outage } from "./outage.ts";
 import { Unavailable } from "./store.ts";
 
 /** How long to wait for another process's lock, in milliseconds. */
 const PATIENCE = 2000;
 const PAUSE = 20;
+
+export const LOCKED = "another process has locked it";
 
 /**
  * Waits where another process has locked the database. SQLite's `busy_timeout`
@@ -13,12 +16,14 @@ const PAUSE = 20;
  */
 export class LockWait {
   #lastWrite: Promise<unknown> | undefined;
-  #lockedOut = false;
+  readonly #outage: Outage;
 
   constructor(
     private readonly isLocked: (error: unknown) => boolean,
-    private readonly log: Log,
-  ) {}
+    log: Log,
+  ) {
+    this.#outage = new Outage(log);
+  }
 
   /** Does `act` as soon as no lock keeps it from that. */
   async read<Result>(
@@ -32,7 +37,7 @@ export class LockWait {
       } catch (error) {
         if (!this.isLocked(error)) throw error;
         if (signal?.aborted || performance.now() >= until) {
-          throw new Unavailable();
+          throw new Unavailable(LOCKED);
         }
         await pause(PAUSE, signal);
       }
@@ -48,27 +53,14 @@ export class LockWait {
       ? this.#lastWrite.then(() => pause(0)).then(attempt)
       : attempt();
     const over = written.then(
-      () => this.#tell(false),
-      (error) => this.#tell(error instanceof Unavailable),
+      () => this.#outage.over(),
+      (error) => {
+        if (error instanceof Unavailable) this.#outage.seen(error.reason);
+      },
     ).then(() => {
       if (this.#lastWrite === over) this.#lastWrite = undefined;
     });
     this.#lastWrite = over;
     return written;
-  }
-
-  /** Once, and not for each request that is turned away. */
-  #tell(lockedOut: boolean): void {
-    if (lockedOut === this.#lockedOut) return;
-    this.#lockedOut = lockedOut;
-    this.log(
-      lockedOut
-        ? {
-          level: "warn",
-          message: "database locked",
-          reason: "another process keeps it locked; writes are answered 503",
-        }
-        : { level: "info", message: "database unlocked" },
-    );
   }
 }

@@ -1,11 +1,12 @@
 import type { Row, Sql } from "postgres";
-import { StartError } from "../server/mod.ts";
+import { type Log, StartError } from "../server/mod.ts";
 import type { AuditLine } from "./audit_log.ts";
 import type { Bookmark, BookmarkFields } from "./bookmark.ts";
 import { connect, type Connecting, NotConnected } from "./connect.ts";
 import type { Position } from "./cursor.ts";
 import { migrations, missingMigrations } from "./migrations.ts";
-import type { Store } from "./store.ts";
+import { Outage } from "./outage.ts";
+import { type Store, Unavailable } from "./store.ts";
 
 type Postgres = typeof import("postgres");
 
@@ -29,7 +30,7 @@ export async function openPostgres(
   const { signal, place } = connecting;
   try {
     await Promise.race([migrate(sql, connecting), aborted(signal)]);
-    return new PostgresStore(sql);
+    return new PostgresStore(sql, connecting.log);
   } catch (error) {
     await sql.end({ timeout: 0 });
     signal.throwIfAborted();
@@ -54,6 +55,11 @@ async function attempt(
   const sql = postgres(url, {
     // It would print them.
     onnotice: () => {},
+    // In seconds, from a failed connection to the next. The package's own grows
+    // to 20, for all ten connections together: so long a request hung after
+    // Postgres was back. Nor may it be long, for those that wait fail one by one.
+    backoff: () => 0.02,
+    connect_timeout: 5,
   });
   try {
     await Promise.race([sql`select 1`, aborted(signal)]);
@@ -84,19 +90,26 @@ function notConnected(error: unknown): unknown {
     return new NotConnected("it does not know a parameter of the URL", false);
   }
   if (code.startsWith("42")) return new NotConnected(code, false);
-  const reasons: Record<string, string> = {
-    ECONNREFUSED: "connection refused",
-    ECONNRESET: "it hung up",
-    CONNECTION_CLOSED: "it hung up",
-    ENOTFOUND: "its name is not known",
-    EAI_AGAIN: "its name is not known",
-    ETIMEDOUT: "no answer in time",
-    CONNECT_TIMEOUT: "no answer in time",
-    "57P03": "it is starting or stopping",
-    "53300": "it has no connection to spare",
-  };
-  return new NotConnected(reasons[code] ?? code, true);
+  return new NotConnected(OUTAGES[code] ?? code, true);
 }
+
+/** What says that the server is out of reach, and may be back in a moment. */
+const OUTAGES: Record<string, string> = {
+  ECONNREFUSED: "connection refused",
+  ECONNRESET: "it hung up",
+  EPIPE: "it hung up",
+  CONNECTION_CLOSED: "it hung up",
+  ENOTFOUND: "its name is not known",
+  EAI_AGAIN: "its name is not known",
+  EHOSTUNREACH: "no way to it",
+  ENETUNREACH: "no way to it",
+  ETIMEDOUT: "no answer in time",
+  CONNECT_TIMEOUT: "no answer in time",
+  "57P01": "it is starting or stopping",
+  "57P02": "it has crashed",
+  "57P03": "it is starting or stopping",
+  "53300": "it has no connection to spare",
+};
 
 async function migrate(
   sql: Sql,
@@ -125,18 +138,37 @@ async function migrate(
 }
 
 class PostgresStore implements Store {
-  constructor(private readonly sql: Sql) {}
+  readonly #outage: Outage;
+
+  constructor(private readonly sql: Sql, log: Log) {
+    this.#outage = new Outage(log);
+  }
+
+  /** Whoever asks in an outage is told to come back. */
+  async #run<Rows>(query: PromiseLike<Rows>): Promise<Rows> {
+    try {
+      const rows = await query;
+      this.#outage.over();
+      return rows;
+    } catch (error) {
+      const { code } = error as { code?: unknown };
+      const reason = OUTAGES[String(code)];
+      if (reason === undefined) throw error;
+      this.#outage.seen(reason);
+      throw new Unavailable(reason);
+    }
+  }
 
   async create(bookmark: Bookmark): Promise<void> {
     const { id, url, title, tags, createdAt, updatedAt } = bookmark;
-    await this.sql`
+    await this.#run(this.sql`
       insert into bookmarks (id, url, title, tags, created_at, updated_at)
-      values (${id}, ${url}, ${title}, ${tags}, ${createdAt}, ${updatedAt})`;
+      values (${id}, ${url}, ${title}, ${tags}, ${createdAt}, ${updatedAt})`);
   }
 
   async read(id: string): Promise<Bookmark | undefined> {
-    const [row] = await this.sql`
-      select * from bookmarks where id = ${id} and deleted_at is null`;
+    const [row] = await this.#run(this.sql`
+      select * from bookmarks where id = ${id} and deleted_at is null`);
     return row && toBookmark(row);
   }
 
@@ -145,44 +177,44 @@ class PostgresStore implements Store {
     { url, title, tags }: Partial<BookmarkFields>,
     updatedAt: string,
   ): Promise<Bookmark | undefined> {
-    const [row] = await this.sql`
+    const [row] = await this.#run(this.sql`
       update bookmarks
       set url = coalesce(${url ?? null}, url),
           title = coalesce(${title ?? null}, title),
           tags = coalesce(${tags ?? null}, tags),
           updated_at = ${updatedAt}
       where id = ${id} and deleted_at is null
-      returning *`;
+      returning *`);
     return row && toBookmark(row);
   }
 
   async delete(id: string, deletedAt: string): Promise<Bookmark | undefined> {
-    const [row] = await this.sql`
+    const [row] = await this.#run(this.sql`
       update bookmarks set deleted_at = ${deletedAt}
       where id = ${id} and deleted_at is null
-      returning *`;
+      returning *`);
     return row && toBookmark(row);
   }
 
   async list(limit: number, after?: Position): Promise<Bookmark[]> {
     const { sql } = this;
-    const rows = await sql`
+    const rows = await this.#run(sql`
       select * from bookmarks
       where deleted_at is null ${
       after
         ? sql`and (created_at, id) < (${after.createdAt}, ${after.id})`
         : sql``
     }
-      order by created_at desc, id desc limit ${limit}`;
+      order by created_at desc, id desc limit ${limit}`);
     return rows.map(toBookmark);
   }
 
   async prune(deletedBefore: string, limit: number): Promise<Bookmark[]> {
-    const rows = await this.sql`
+    const rows = await this.#run(this.sql`
       delete from bookmarks where id in
         (select id from bookmarks where deleted_at < ${deletedBefore}
          limit ${limit})
-      returning *`;
+      returning *`);
     return rows.map(toBookmark);
   }
 
@@ -190,12 +222,17 @@ class PostgresStore implements Store {
     const rows = lines.map(({ id, at, action, bookmarkId, fingerprint }) => (
       { id, at, action, bookmark_id: bookmarkId, fingerprint }
     ));
-    await this.sql`
-      insert into bookmark_audit ${this.sql(rows)} on conflict do nothing`;
+    await this.#run(this.sql`
+      insert into bookmark_audit ${this.sql(rows)} on conflict do nothing`);
   }
 
   async ping(): Promise<void> {
-    await this.sql`select 1`;
+    try {
+      await this.#run(this.sql`select 1`);
+    } catch (error) {
+      // Who asks for the checks is told more than a client.
+      throw error instanceof Unavailable ? new Error(error.reason) : error;
+    }
   }
 
   async close(): Promise<void> {

@@ -5,9 +5,12 @@ import type { AuditLine } from "./audit_log.ts";
 import type { Bookmark, BookmarkFields } from "./bookmark.ts";
 import type { Position } from "./cursor.ts";
 import { connect, type Connecting, NotConnected } from "./connect.ts";
-import { LockWait } from "./lock_wait.ts";
+import { LOCKED, LockWait } from "./lock_wait.ts";
 import { migrations, missingMigrations } from "./migrations.ts";
 import type { Store } from "./store.ts";
+
+/** How long a write shows that there is room for more, in milliseconds. */
+const TRUST = 2000;
 
 /** Throws a StartError that says why, if the file cannot be used. */
 export async function openSqlite(
@@ -47,7 +50,7 @@ async function attempt(db: DatabaseSync, log: Log): Promise<Store> {
     return new SqliteStore(db, log);
   } catch (error) {
     if (!isLocked(error)) throw error;
-    throw new NotConnected("another process has locked it", true);
+    throw new NotConnected(LOCKED, true);
   }
 }
 
@@ -97,6 +100,8 @@ class SqliteStore implements Store {
   readonly #listAfter;
   readonly #prune;
   readonly #saveAuditLine;
+  readonly #version;
+  #writableUntil = 0;
 
   constructor(private readonly db: DatabaseSync, log: Log) {
     this.#lock = new LockWait(isLocked, log);
@@ -128,6 +133,7 @@ class SqliteStore implements Store {
     this.#saveAuditLine = db.prepare(`
       insert into bookmark_audit (id, at, action, bookmark_id, fingerprint)
       values (?, ?, ?, ?, ?) on conflict do nothing`);
+    this.#version = db.prepare("pragma user_version");
   }
 
   async create(bookmark: Bookmark): Promise<void> {
@@ -191,9 +197,24 @@ class SqliteStore implements Store {
     );
   }
 
+  /**
+   * Every now and then with a write, which is how a full disk shows. Another
+   * process's lock is no reason to be taken out: it passes, and reads go on.
+   */
   // deno-lint-ignore require-await
   async ping(): Promise<void> {
-    this.db.prepare("select 1").get();
+    try {
+      this.#version.get();
+      if (performance.now() < this.#writableUntil) return;
+      inTransaction(this.db, () => {
+        // The same again. Read anew: a newer version may have migrated.
+        const version = Number(this.#version.get()?.user_version);
+        this.db.exec(`pragma user_version = ${version}`);
+      });
+      this.#writableUntil = performance.now() + TRUST;
+    } catch (error) {
+      if (!isLocked(error)) throw error;
+    }
   }
 
   // deno-lint-ignore require-await

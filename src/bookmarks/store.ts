@@ -6,7 +6,7 @@ import type { Position } from "./cursor.ts";
 /** The store cannot be used just now, and may be in a moment. */
 export class Unavailable extends Problem {
   override name = "Unavailable";
-  constructor() {
+  constructor(readonly reason: string) {
     const headers = { "Retry-After": "1" };
     super(503, "The bookmarks cannot be reached just now.", { headers });
   }

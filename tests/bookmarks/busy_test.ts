@@ -88,11 +88,12 @@ test(
         unlock();
       }
       // One line says so, and one that it is over.
-      await server.logged("database locked");
+      const { json } = await server.logged("database unavailable");
+      assertEquals(json?.reason, "another process has locked it");
       const [again] = await write(server);
       assertEquals((await again!).status, 201);
-      await server.logged("database unlocked");
-      assertEquals(server.printed("database locked").length, 1);
+      await server.logged("database available again");
+      assertEquals(server.printed("database unavailable").length, 1);
       assertEquals(server.printed("request failed"), []);
       server.signal("SIGTERM");
       assertEquals((await server.exited).code, 0, server.describe());
