@@ -13,6 +13,7 @@
  * SOCKET_BATCH         how many WebSockets are closed at once
  * SECOND_SERVER        one more server on the same controller
  * UNIX, REUSE_PORT, TLS_CERT, TLS_KEY, LIMITS (JSON)   options of `serve`
+ * SIGNALS              which ones begin the shutdown, separated by commas
  * FAILS                every request fails, and no app answers for it
  * STALLS               the signal stops its loop until it is typed to
  * NO_RUN               `serve` alone, without `run` around it
@@ -374,9 +375,10 @@ async function start(): Promise<void> {
   });
 }
 
+const signals = env("SIGNALS");
 if (env("NO_RUN")) await start();
 const report = env("NO_RUN")
   ? await shutdown.finished
-  : await run(shutdown, start);
+  : await run(shutdown, start, signals ? { signals: signals.split(",") } : {});
 if (env("LINGERS_MS")) await delay(ms("LINGERS_MS", 0));
 if (!env("NO_EXIT")) await runtime.exit(report.exitCode);
