@@ -21,6 +21,7 @@
  * LINGERS_MS           something holds the process for so long after the end
  * NOISE_BYTES, NOISE_TO=console|stdout|stderr     written by the last hook
  * ABRUPT               a bad server on purpose: SIGTERM ends it on the spot
+ * BLIND=requestIP|requestIP:stays|pendingRequests   what Bun no longer tells
  * CLOCK_STEP_MS, CLOCK_STEP_AT=serving|draining|closing   somebody sets the clock
  */
 import { readSync } from "node:fs";
@@ -55,6 +56,34 @@ const aborted = (signal: AbortSignal) =>
   });
 
 if (env("ABRUPT")) process.on("SIGTERM", () => process.exit(0));
+
+if (env("BLIND")) {
+  // deno-lint-ignore no-explicit-any
+  const bun = (globalThis as any).Bun;
+  const { serve } = bun;
+  const [property, stays] = env("BLIND")!.split(":");
+  const seen = new WeakSet();
+  bun.serve = (options: object) => {
+    const blind = new Proxy(
+      serve({
+        ...options,
+        // deno-lint-ignore no-explicit-any
+        fetch: (request: any) => (options as any).fetch(request, blind),
+      }),
+      {
+        get(server, name) {
+          if (name === property && !stays) {
+            return name === "requestIP" ? () => null : undefined;
+          }
+          if (name === property) return (request: object) => seen.add(request);
+          const value = server[name];
+          return typeof value === "function" ? value.bind(server) : value;
+        },
+      },
+    );
+    return blind;
+  };
+}
 
 /** The wall clock is wrong by this much. */
 let clockStep = 0;
