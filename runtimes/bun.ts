@@ -1,6 +1,7 @@
 import { connect } from "node:net";
 import { type BunWebSocketData, websocket } from "hono/bun";
 import {
+  BLIND_TURN,
   emptyAcceptQueue,
   KNOCK_LIMIT,
   NO_REQUEST,
@@ -68,6 +69,8 @@ class BunListener implements Listener {
   readonly hostname: string;
   readonly port: number;
   readonly #unix: string | undefined;
+  /** Another process may listen on the same port. */
+  readonly #isShared: boolean;
   readonly #fetch: FetchHandler;
   readonly #server: Bun.Server<BunWebSocketData>;
   /** The latest request, and earlier ones that were open when it came. */
@@ -107,6 +110,7 @@ class BunListener implements Listener {
       ? { hostname, port, reusePort }
       : { unix } as object;
     this.#unix = unix;
+    this.#isShared = reusePort;
     this.#server = Bun.serve({
       ...place,
       ...tls && { tls, http2: true },
@@ -274,6 +278,7 @@ class BunListener implements Listener {
   }
 
   #knock(): Promise<void> {
+    if (this.#isShared) return delay(BLIND_TURN);
     return new Promise((resolve) => {
       const socket = this.#unix === undefined
         ? connect(this.port, reachable(this.hostname))

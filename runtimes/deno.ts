@@ -1,4 +1,5 @@
 import {
+  BLIND_TURN,
   emptyAcceptQueue,
   KNOCK_LIMIT,
   NO_REQUEST,
@@ -367,7 +368,7 @@ function openListener(
 
   /** Rights to connect may be missing, and a busy runtime may not answer. */
   function knock(): Promise<void> {
-    if (!mayKnock()) return delay(1);
+    if (reusePort || !mayKnock()) return delay(BLIND_TURN);
     const connecting = unix === undefined
       ? Deno.connect({ hostname: reachable(hostname), port: boundPort })
       : Deno.connect({ transport: "unix", path: unix });

@@ -25,13 +25,13 @@ clause(
         const next = await startFixture({ REUSE_PORT: 1, PORT: old.port });
         // The system hands half of them to a process that does not listen now.
         const clients = await Promise.all(
-          Array.from({ length: 60 }, () => next.connect()),
+          Array.from({ length: 200 }, () => next.connect()),
         );
         const answers = clients.map((client) =>
           client.get("/").then(text, (error: Error) => error.message)
         );
         old.type("\n");
-        assertEquals(await Promise.all(answers), Array(60).fill("hello"));
+        assertEquals(await Promise.all(answers), Array(200).fill("hello"));
         await endedClean(old);
         for (const client of clients) client.leave();
         next.signal("SIGTERM");
