@@ -3,7 +3,7 @@
  * than anybody asked for. The others are served again as soon as that is over.
  */
 import * as fs from "node:fs";
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { clause } from "./clause.ts";
 import { assertWithin, delay, endedClean, isDeno, isNode } from "./expect.ts";
 import { type RawClient, text } from "./raw_client.ts";
