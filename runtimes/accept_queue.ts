@@ -2,6 +2,11 @@
 export const NO_REQUEST = "?\r\n\r\n";
 /** How long such a one may take: a busy runtime may not answer. */
 export const KNOCK_LIMIT = 100;
+/**
+ * A turn where no connection of our own tells: on a port that another process
+ * shares, that one may take it.
+ */
+export const BLIND_TURN = 25;
 /** Under steady traffic there is no quiet turn to wait for. */
 const PATIENCE = 250;
 

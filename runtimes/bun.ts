@@ -5,6 +5,7 @@ import {
   websocketHandler,
 } from "./bun_websocket.ts";
 import {
+  BLIND_TURN,
   emptyAcceptQueue,
   KNOCK_LIMIT,
   NO_REQUEST,
@@ -52,8 +53,8 @@ export const oldest = "1.4.4";
 const HALF_HEAD_GRACE = 500;
 /** How long a body that nobody read may take to arrive. */
 const LINGER = 2000;
-/** One request of so many takes a turn of the event loop. */
-const TURN = 16;
+/** A turn of the event loop that answers requests for longer than this is long. */
+const LONG_TURN = 10;
 
 export async function listen(
   fetch: FetchHandler,
@@ -78,6 +79,8 @@ class BunListener implements Listener {
   readonly hostname: string;
   readonly port: number;
   readonly #unix: string | undefined;
+  /** Another process may listen on the same port. */
+  readonly #isShared: boolean;
   readonly #fetch: FetchHandler;
   readonly #sockets: SocketKeeper;
   readonly #server: Bun.Server<UpgradedSocket>;
@@ -97,6 +100,9 @@ class BunListener implements Listener {
   #received = 0;
   #gaveUp = 0;
   #handled = 0;
+  /** When this turn of the event loop was first looked at; 0: not yet. */
+  #turnBegan = 0;
+  #turned = () => void (this.#turnBegan = 0);
   /** Every response says `Connection: close`. */
   #retiring = false;
   /** Until then, somebody may still be sending what nobody reads. */
@@ -116,6 +122,7 @@ class BunListener implements Listener {
       ? { hostname, port, reusePort }
       : { unix } as object;
     this.#unix = unix;
+    this.#isShared = reusePort;
     this.#server = Bun.serve({
       ...place,
       ...tls && { tls, http2: true },
@@ -145,10 +152,22 @@ class BunListener implements Listener {
     const result = this.#fetch(request, server);
     if (!this.#insight.names) this.#follow(request, result);
     const finished = this.#finish(request, result);
-    // Bun answers all that has been pipelined on a connection, up to 512 KB of
-    // it, before it looks at another one: ten such clients kept all others
-    // waiting for 4.6 s. Behind an answer that takes a turn it reads no further.
-    return ++this.#handled % TURN === 0 ? afterTurn(finished) : finished;
+    return ++this.#handled % 4 === 0 && this.#isLongTurn()
+      ? afterTurn(finished)
+      : finished;
+  }
+
+  /**
+   * Bun answers all that has been pipelined on a connection, up to 512 KB of it,
+   * before it looks at another one: ten such clients kept all others waiting for
+   * 4.6 s. Behind an answer that waits for the next turn it reads no further.
+   */
+  #isLongTurn(): boolean {
+    const now = performance.now();
+    if (this.#turnBegan > 0) return now - this.#turnBegan > LONG_TURN;
+    this.#turnBegan = now;
+    setImmediate(this.#turned);
+    return false;
   }
 
   #finish(
@@ -283,6 +302,7 @@ class BunListener implements Listener {
   }
 
   #knock(): Promise<void> {
+    if (this.#isShared) return delay(BLIND_TURN);
     return new Promise((resolve) => {
       const socket = this.#unix === undefined
         ? connect(this.port, reachable(this.hostname))

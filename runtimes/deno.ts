@@ -1,5 +1,6 @@
 import { belongsTo, hasUpgrade, withUpgrade } from "./deno_websocket.ts";
 import {
+  BLIND_TURN,
   emptyAcceptQueue,
   KNOCK_LIMIT,
   NO_REQUEST,
@@ -98,6 +99,8 @@ const STREAM_REST = 65_536;
 /** How long to wait before listening again, at first and at most. */
 const PAUSE = 10;
 const LONGEST_PAUSE = 1000;
+/** Each may still have connections, and costs a little memory. */
+const MOST_SERVERS = 100;
 
 /** A request that is being served: its handler, or the stream it answered. */
 class Exchange {
@@ -141,13 +144,11 @@ function openListener(
   let onLeft = () => {};
   let onCut = () => {};
 
-  const kill = new AbortController();
   let serving = handle;
-  const common = { signal: kill.signal, onListen() {} };
   const handler = (request: Request, info: Deno.ServeHandlerInfo) =>
     serving(request, info);
   /** The last one listens; those before lost their listener. */
-  const servers: Deno.HttpServer[] = [];
+  let servers: { server: Deno.HttpServer; kill: AbortController }[] = [];
   let pause = PAUSE;
   const { addr } = serve(port);
   const boundPort = (addr as Deno.NetAddr).port ?? 0;
@@ -168,20 +169,28 @@ function openListener(
   };
 
   function serve(port: number): Deno.HttpServer {
+    const kill = new AbortController();
+    const common = { signal: kill.signal, onListen() {} };
     const server = unix === undefined
       ? Deno.serve({ ...common, hostname, port, reusePort, ...tls }, handler)
       : Deno.serve({ ...common, path: unix }, handler);
-    servers.push(server);
+    servers.push({ server, kill });
+    // Whoever makes it fail over and over takes no memory with it.
+    if (servers.length > MOST_SERVERS) void servers.shift()!.server.shutdown();
     const since = performance.now();
     const ended = (cause: unknown) => {
-      if (stopped) return;
       if (performance.now() - since > LONGEST_PAUSE) pause = PAUSE;
-      listenAgain(lost(cause));
+      void listenAgain(lost(cause));
     };
-    server.finished.then(
-      () => ended(new Error("Deno.serve ended by itself.")),
-      ended,
-    );
+    server.finished.then(() => {
+      if (stopped || !servers.some((one) => one.server === server)) return;
+      // Closed, connections and all, as after an upgrade that was no upgrade:
+      // to abort it now would throw an uncaught BadResource.
+      servers = servers.filter((one) => one.server !== server);
+      ended(new Error("Deno.serve ended by itself."));
+    }, (cause) => {
+      if (!stopped) ended(cause);
+    });
     return server;
   }
 
@@ -327,7 +336,9 @@ function openListener(
     await Promise.race([cut, beforeStop(closing)]);
     if (!stopped) {
       stopped = true;
-      const done = Promise.all(servers.map((server) => server.shutdown()));
+      const done = Promise.all(
+        servers.map(({ server }) => server.shutdown()),
+      );
       // Deno closes the socket in the next turn of its loop.
       const atOnce = await Promise.race([done.then(() => true), delay(1)]);
       closing.stopped();
@@ -382,7 +393,7 @@ function openListener(
 
   /** Rights to connect may be missing, and a busy runtime may not answer. */
   function knock(): Promise<void> {
-    if (!mayKnock()) return delay(1);
+    if (reusePort || !mayKnock()) return delay(BLIND_TURN);
     const connecting = unix === undefined
       ? Deno.connect({ hostname: reachable(hostname), port: boundPort })
       : Deno.connect({ transport: "unix", path: unix });
@@ -441,8 +452,8 @@ function openListener(
     // then is a stream nobody ends: the end of the process cuts it.
     if (!stopped) {
       stopped = true;
-      kill.abort();
-      await Promise.allSettled(servers.map(({ finished }) => finished));
+      for (const { kill } of servers) kill.abort();
+      await Promise.allSettled(servers.map(({ server }) => server.finished));
     }
     onCut();
     await over();

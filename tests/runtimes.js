@@ -14,7 +14,7 @@ import { which } from "./which.js";
  * @satisfies {Record<string, { command: string, pinned: string, atLeast: string, below?: string }>}
  */
 const WANTED = {
-  deno: { command: "deno", pinned: "2.9.6", atLeast: "2.9.0" },
+  deno: { command: "deno", pinned: "2.9.6", atLeast: "2.9.6" },
   bun: { command: "bun", pinned: "1.4.4", atLeast: "1.4.4" },
   node20: {
     command: "node",

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, test } from "node:test";
 import type { ListenFailure } from "../runtimes/runtime.ts";
 import type { LogEntry } from "../src/server/log.ts";
@@ -151,8 +151,8 @@ describe("serve", () => {
 });
 
 describe("signals", () => {
-  test("SIGINT, SIGTERM and SIGBREAK begin the shutdown, by name", async () => {
-    for (const signal of ["SIGINT", "SIGTERM", "SIGBREAK"]) {
+  test("SIGINT, SIGTERM, SIGHUP and SIGBREAK begin the shutdown, by name", async () => {
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"]) {
       const { runtime, shutdown } = setup();
       await serve(runtime, app, { shutdown });
       runtime.raise(signal);
@@ -168,6 +168,21 @@ describe("signals", () => {
     assertEquals([...runtime.signals.keys()], ["SIGUSR2"]);
   });
 
+  test("what no process hears, or is no signal, is refused", async () => {
+    for (const signal of ["SIGKILL", "SIGSTOP", "SIGTREM", "TERM", ""]) {
+      const { runtime, shutdown } = setup();
+      const error = await assertRejects(
+        () => serve(runtime, app, { shutdown, signals: ["SIGTERM", signal] }),
+        StartError,
+      );
+      assertMatch(
+        error.message,
+        new RegExp(`^signals has "${signal}"; expected any of SIGINT, .+\\.$`),
+      );
+      assertEquals(runtime.heard, 0);
+    }
+  });
+
   test("where none is chosen, uncaught errors are another's too", async () => {
     const { runtime, shutdown } = setup();
     await serve(runtime, app, { shutdown, signals: [] });
@@ -178,7 +193,7 @@ describe("signals", () => {
     const { runtime, shutdown } = setup();
     await serve(runtime, app, { port: 1, shutdown });
     await serve(runtime, app, { port: 2, shutdown });
-    assertEquals(runtime.heard, 4);
+    assertEquals(runtime.heard, 5);
   });
 
   test("repeated within half a second are one signal", async () => {
@@ -209,7 +224,7 @@ describe("signals", () => {
     assertEquals((await shutdown.finished).outcome, "clean");
     await settle();
     assertEquals(runtime.uncaught.size, 0);
-    assertEquals(runtime.heard, 3);
+    assertEquals(runtime.heard, 4);
     runtime.raise("SIGINT");
     assertEquals((await shutdown.finished).outcome, "clean");
     await clock.advance(500);
@@ -267,7 +282,7 @@ describe("run", () => {
       shutdown.begin();
       return Promise.resolve();
     });
-    assertEquals(heard, 4);
+    assertEquals(heard, 5);
     assertEquals(report.exitCode, 0);
   });
 

@@ -8,6 +8,23 @@ import { StartError } from "./start_error.ts";
  */
 const SAME_SIGNAL_WITHIN = 500;
 
+/** Ctrl-C, a service manager, a closed terminal, Ctrl-Break on Windows. */
+const DEFAULT_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"];
+
+/**
+ * Those that a process may be told to end by. No process hears SIGKILL and
+ * SIGSTOP, and the others mean something else.
+ */
+const KNOWN_SIGNALS = new Set([
+  ...DEFAULT_SIGNALS,
+  "SIGALRM",
+  "SIGPWR",
+  "SIGQUIT",
+  "SIGUSR1",
+  "SIGUSR2",
+  "SIGXCPU",
+]);
+
 const watched = new WeakSet<ShutdownController>();
 
 /**
@@ -18,11 +35,12 @@ const watched = new WeakSet<ShutdownController>();
 export function watchProcess(
   runtime: Runtime,
   shutdown: ShutdownController,
-  // SIGBREAK is Windows's Ctrl-Break; a platform that lacks one is no error.
-  signals: string[] = ["SIGINT", "SIGTERM", "SIGBREAK"],
+  // A platform that lacks one of them is no error.
+  signals: string[] = DEFAULT_SIGNALS,
 ): void {
   if (watched.has(shutdown)) return;
   refuseOldRuntime(runtime);
+  refuseUnknown(signals);
   runtime.expectManyListeners(shutdown.signal);
   // One that heeds no signal is begun by another, which watches already.
   if (signals.length === 0) return;
@@ -64,6 +82,17 @@ export function logError(
   const { message: error, stack } = toError(cause);
   const where = cause instanceof StartError ? {} : { stack };
   log({ level: "error", message, error, ...where });
+}
+
+function refuseUnknown(signals: string[]): void {
+  const unknown = signals.filter((signal) => !KNOWN_SIGNALS.has(signal));
+  if (unknown.length === 0) return;
+  throw new StartError(
+    `signals has ${
+      unknown.map((signal) => JSON.stringify(signal)).join(", ")
+    }` +
+      `; expected any of ${[...KNOWN_SIGNALS].join(", ")}.`,
+  );
 }
 
 function refuseOldRuntime({ name, version, oldest }: Runtime): void {

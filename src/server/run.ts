@@ -3,7 +3,7 @@ import { logError, watchProcess } from "./process.ts";
 import type { ShutdownController, ShutdownReport } from "./shutdown.ts";
 
 export interface RunOptions {
-  /** Which signals begin the shutdown. Default SIGINT, SIGTERM, SIGBREAK. */
+  /** Default SIGINT, SIGTERM, SIGHUP (a closed terminal), SIGBREAK. */
   signals?: string[];
 }
 

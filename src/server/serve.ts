@@ -30,8 +30,8 @@ export interface ServeOptions {
   /** Default: a new controller, found at `server.shutdown`. */
   shutdown?: ShutdownController;
   /**
-   * Which signals begin the shutdown. Default SIGINT, SIGTERM, SIGBREAK. With
-   * none, uncaught errors do not either: somebody else begins it. Under `run`,
+   * Which signals begin the shutdown. Default SIGINT, SIGTERM, SIGHUP, SIGBREAK.
+   * With none, uncaught errors do not either: somebody else begins it. Under `run`,
    * which listens before there is a server, these have been chosen there.
    */
   signals?: string[];

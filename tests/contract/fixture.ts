@@ -13,6 +13,7 @@
  * SOCKET_BATCH         how many WebSockets are closed at once
  * SECOND_SERVER        one more server on the same controller
  * UNIX, REUSE_PORT, TLS_CERT, TLS_KEY, LIMITS (JSON)   options of `serve`
+ * SIGNALS              which ones begin the shutdown, separated by commas
  * FAILS                every request fails, and no app answers for it
  * BAD_HEADER           "/bad" is answered with a header that HTTP cannot carry
  * STALLS               the signal stops its loop until it is typed to
@@ -24,6 +25,7 @@
  * STORE                the file of what POST /store has acknowledged
  * ABRUPT               a bad server on purpose: SIGTERM ends it on the spot
  * BAD="sockets,echoes,streams,events,store"   bad ones on purpose, see `isBad`
+ * BLIND=requestIP|requestIP:stays|pendingRequests   what Bun no longer tells
  * CLOCK_STEP_MS, CLOCK_STEP_AT=serving|draining|closing   somebody sets the clock
  */
 import { readFileSync, readSync, writeFileSync } from "node:fs";
@@ -66,6 +68,34 @@ const aborted = (signal: AbortSignal) =>
 const isBad = (what: string) => env("BAD")?.split(",").includes(what) ?? false;
 
 if (env("ABRUPT")) process.on("SIGTERM", () => process.exit(0));
+
+if (env("BLIND")) {
+  // deno-lint-ignore no-explicit-any
+  const bun = (globalThis as any).Bun;
+  const { serve } = bun;
+  const [property, stays] = env("BLIND")!.split(":");
+  const seen = new WeakSet();
+  bun.serve = (options: object) => {
+    const blind = new Proxy(
+      serve({
+        ...options,
+        // deno-lint-ignore no-explicit-any
+        fetch: (request: any) => (options as any).fetch(request, blind),
+      }),
+      {
+        get(server, name) {
+          if (name === property && !stays) {
+            return name === "requestIP" ? () => null : undefined;
+          }
+          if (name === property) return (request: object) => seen.add(request);
+          const value = server[name];
+          return typeof value === "function" ? value.bind(server) : value;
+        },
+      },
+    );
+    return blind;
+  };
+}
 
 /** The wall clock is wrong by this much. */
 let clockStep = 0;
@@ -577,9 +607,10 @@ async function start(): Promise<void> {
   });
 }
 
+const signals = env("SIGNALS");
 if (env("NO_RUN")) await start();
 const report = env("NO_RUN")
   ? await shutdown.finished
-  : await run(shutdown, start);
+  : await run(shutdown, start, signals ? { signals: signals.split(",") } : {});
 if (env("LINGERS_MS")) await delay(ms("LINGERS_MS", 0));
 if (!env("NO_EXIT")) await runtime.exit(report.exitCode);
