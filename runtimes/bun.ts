@@ -23,12 +23,12 @@ import {
 import {
   type Closing,
   type FetchHandler,
+  type Host,
   type InFlight,
   type Listener,
   ListenError,
   type ListenFailure,
   type ListenOptions,
-  type SocketKeeper,
 } from "./runtime.ts";
 import { readTls } from "./tls.ts";
 import { removeSocket, removeStaleSocket } from "./unix_socket.ts";
@@ -59,13 +59,13 @@ const LONG_TURN = 10;
 export async function listen(
   fetch: FetchHandler,
   options: ListenOptions,
-  sockets: SocketKeeper,
+  host: Host,
 ): Promise<Listener> {
   const { unix } = options;
   if (unix !== undefined) await removeStaleSocket(unix);
   const tls = options.tls && await readTls(options.tls);
   try {
-    return new BunListener(fetch, { ...options, tls }, sockets);
+    return new BunListener(fetch, { ...options, tls }, host);
   } catch (error) {
     throw new ListenError(failureOf(error), error);
   }
@@ -82,7 +82,7 @@ class BunListener implements Listener {
   /** Another process may listen on the same port. */
   readonly #isShared: boolean;
   readonly #fetch: FetchHandler;
-  readonly #sockets: SocketKeeper;
+  readonly #host: Host;
   readonly #server: Bun.Server<UpgradedSocket>;
   /** The latest request, and earlier ones that were open when it came. */
   #latest: Request | undefined;
@@ -112,10 +112,10 @@ class BunListener implements Listener {
   constructor(
     fetch: FetchHandler,
     { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
-    sockets: SocketKeeper,
+    host: Host,
   ) {
     this.#fetch = fetch;
-    this.#sockets = sockets;
+    this.#host = host;
     const { idleTimeout, requestTimeout, writeTimeout } = limits;
     // Typed as if a Unix socket had no idle timeout; it has.
     const place = unix === undefined
@@ -133,7 +133,7 @@ class BunListener implements Listener {
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       development: false,
       fetch: (request, server) => this.#handle(request, server),
-      websocket: websocketHandler(sockets, limits),
+      websocket: websocketHandler(host, limits),
     });
     this.hostname = hostname;
     this.port = this.#server.port ?? 0;
@@ -188,7 +188,7 @@ class BunListener implements Listener {
   /** Bun has answered an upgrade already: what is thrown then is uncaught. */
   #afterUpgrade(request: Request, error: unknown): Response {
     if (!upgraded.has(request)) throw error;
-    this.#sockets.failed(error);
+    this.#host.failed("WebSocket handler", error);
     return new Response(null);
   }
 

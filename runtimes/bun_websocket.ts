@@ -4,7 +4,7 @@ import {
   type WSEvents,
   type WSReadyState,
 } from "hono/ws";
-import type { Limits, Socket, SocketKeeper } from "./runtime.ts";
+import type { Host, Limits, Socket } from "./runtime.ts";
 import { defineUpgrade, firstProtocol, Guarded } from "./websocket.ts";
 
 type BunSocket = Bun.ServerWebSocket<UpgradedSocket>;
@@ -50,14 +50,14 @@ export class UpgradedSocket implements Socket {
     readonly protocol: string,
   ) {}
 
-  open(raw: BunSocket, sockets: SocketKeeper, sendBuffer: number): void {
+  open(raw: BunSocket, host: Host, sendBuffer: number): void {
     this.raw = raw;
     this.#sendBuffer = sendBuffer;
     this.#context = new WSContext(this);
-    this.#handlers = new Guarded(this.events, sockets);
+    this.#handlers = new Guarded(this.events, host);
     this.#handlers.onOpen(new Event("open"), this.#context);
     // Last, for it may close it on the spot.
-    this.#closed = sockets.opened(this);
+    this.#closed = host.opened(this);
     if (!this.#isOpen) this.#closed();
   }
 
@@ -107,13 +107,13 @@ export class UpgradedSocket implements Socket {
 
 /** What a listener's sockets have in common. */
 export function websocketHandler(
-  sockets: SocketKeeper,
+  host: Host,
   limits: Limits,
 ): Bun.WebSocketHandler<UpgradedSocket> {
   const messageSize = Math.min(limits.messageSize, MOST);
   const sendBuffer = Math.min(limits.sendBuffer, MOST);
   return {
-    open: (raw) => raw.data.open(raw, sockets, sendBuffer),
+    open: (raw) => raw.data.open(raw, host, sendBuffer),
     message: ({ data }, message) => data.message(message),
     drain: ({ data }) => data.drain(),
     close: ({ data }, code, reason) => data.closed(code, reason),

@@ -12,11 +12,11 @@ import { BoundedOutput, FLUSH } from "./output.ts";
 import {
   type Closing,
   type FetchHandler,
+  type Host,
   type Listener,
   ListenError,
   type ListenFailure,
   type ListenOptions,
-  type SocketKeeper,
 } from "./runtime.ts";
 import { denoSizeOf, isRight, type SizeOf } from "./response_size.ts";
 import { readTls } from "./tls.ts";
@@ -67,14 +67,13 @@ export function eventLoopDelay(): undefined {}
 export async function listen(
   fetch: FetchHandler,
   options: ListenOptions,
-  sockets: SocketKeeper,
-  lost: (cause: unknown) => () => void,
+  host: Host,
 ): Promise<Listener> {
   const { unix } = options;
   if (unix !== undefined) await removeStaleSocket(unix);
   const tls = options.tls && await readTls(options.tls);
   try {
-    return openListener(fetch, { ...options, tls }, sockets, lost);
+    return openListener(fetch, { ...options, tls }, host);
   } catch (error) {
     throw new ListenError(failureOf(error), error);
   }
@@ -123,11 +122,10 @@ function isOpen({ place }: Exchange): boolean {
 function openListener(
   fetch: FetchHandler,
   { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
-  sockets: SocketKeeper,
-  lost: (cause: unknown) => () => void,
+  host: Host,
 ): Listener {
   const clock = new CoarseClock();
-  const websockets = { sockets, limits };
+  const websockets = { host, limits };
   let lastRequest = -Infinity;
   const open: Exchange[] = [];
   /** Until then, a client may be taking what it was answered, or sending. */
@@ -180,7 +178,7 @@ function openListener(
     const since = performance.now();
     const ended = (cause: unknown) => {
       if (performance.now() - since > LONGEST_PAUSE) pause = PAUSE;
-      void listenAgain(lost(cause));
+      void listenAgain(host.lost(cause));
     };
     server.finished.then(() => {
       if (stopped || !servers.some((one) => one.server === server)) return;
@@ -266,7 +264,7 @@ function openListener(
       }, (error) => {
         leave(exchange, true);
         if (!hasUpgrade(info)) return reject(error);
-        sockets.failed(error);
+        host.failed("WebSocket handler", error);
         resolve(withUpgrade(info, new Response()));
       });
     });

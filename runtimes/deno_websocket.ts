@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { WSContext, type WSEvents, type WSReadyState } from "hono/ws";
-import type { Limits, Socket, SocketKeeper } from "./runtime.ts";
+import type { Host, Limits, Socket } from "./runtime.ts";
 import {
   defineUpgrade,
   firstProtocol,
@@ -15,7 +15,7 @@ const kListener = Symbol("listener");
 const kUpgrade = Symbol("upgrade");
 
 interface WebSocketListener {
-  sockets: SocketKeeper;
+  host: Host;
   limits: Limits;
 }
 
@@ -98,7 +98,7 @@ class Peer implements Socket {
     this.raw = raw;
     this.protocol = protocol;
     this.#context = new WSContext<WebSocket>(this);
-    this.#handlers = new Guarded(events, listener.sockets);
+    this.#handlers = new Guarded(events, listener.host);
     this.#listener = listener;
     for (const type of ["open", "message", "close", "error"]) {
       raw.addEventListener(type, this);
@@ -110,7 +110,7 @@ class Peer implements Socket {
       case "open":
         this.#handlers.onOpen(event, this.#context);
         // Last, for it may close it on the spot.
-        this.#closed = this.#listener.sockets.opened(this);
+        this.#closed = this.#listener.host.opened(this);
         break;
       case "message":
         this.#receive(event as MessageEvent);

@@ -14,11 +14,11 @@ import { withWebSockets } from "./node_upgrade.ts";
 import { websocketServer } from "./node_websocket.ts";
 import {
   type FetchHandler,
+  type Host,
   type Listener,
   ListenError,
   type ListenFailure,
   type ListenOptions,
-  type SocketKeeper,
 } from "./runtime.ts";
 import { readTls } from "./tls.ts";
 import { removeStaleSocket } from "./unix_socket.ts";
@@ -42,7 +42,7 @@ export const oldest = "20.0.0";
 export async function listen(
   fetch: FetchHandler,
   { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
-  sockets: SocketKeeper,
+  host: Host,
 ): Promise<Listener> {
   if (reusePort && !canReusePort()) {
     throw new ListenError(
@@ -51,9 +51,13 @@ export async function listen(
     );
   }
   if (unix !== undefined) await removeStaleSocket(unix);
-  const connections = new Connections(limits, tls && await readTls(tls));
+  const connections = new Connections(
+    limits,
+    tls && await readTls(tls),
+    host,
+  );
   const { server } = connections;
-  const websockets = websocketServer(sockets, limits);
+  const websockets = websocketServer(host, limits);
   // HTTP/1.0 needs no Host, and HAProxy's plain health check sends none.
   const listener = (handle: FetchHandler) =>
     getRequestListener(handle, { hostname: "localhost" });

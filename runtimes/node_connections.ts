@@ -11,7 +11,7 @@ import type { TLSSocket } from "node:tls";
 import { emptyAcceptQueue } from "./accept_queue.ts";
 import { CoarseClock, TICK } from "./coarse_clock.ts";
 import { http2Options, Sessions } from "./node_http2.ts";
-import type { Closing, InFlight, Limits, Tls } from "./runtime.ts";
+import type { Closing, Host, InFlight, Limits, Tls } from "./runtime.ts";
 
 /** A connection that never sent a byte may still be about to. */
 const UNUSED_GRACE = 100;
@@ -57,6 +57,7 @@ type Tracked = Socket & { [kConnection]: Connection };
  */
 export class Connections {
   readonly server: Server;
+  readonly #host: Host;
   readonly #sessions: Sessions | undefined;
   /** Sockets whose TLS handshake is not over, by their peer. */
   readonly #handshaking = new Map<string, Socket>();
@@ -73,12 +74,13 @@ export class Connections {
   #closing = false;
   #idleGrace = 0;
   /** The last Host found good: nearly all requests bring the same one. */
-  #host = "localhost";
+  #validHost = "localhost";
   readonly #clock = new CoarseClock();
   readonly #timers: NodeJS.Timeout[] = [];
   #answered = 0;
 
-  constructor(limits: Limits, tls: Tls | undefined) {
+  constructor(limits: Limits, tls: Tls | undefined, host: Host) {
+    this.#host = host;
     this.#limits = limits;
     // deno-lint-ignore no-this-alias
     const connections = this;
@@ -119,7 +121,7 @@ export class Connections {
         handshakeTimeout: limits.headTimeout,
         Http1IncomingMessage: IncomingMessage,
         Http1ServerResponse: ServerResponse,
-        ...http2Options(limits),
+        ...http2Options(limits, host),
       }) as unknown as Server
       : http.createServer({ IncomingMessage, ServerResponse });
     this.server = server;
@@ -194,17 +196,29 @@ export class Connections {
       try {
         // It rejects where a head cannot be written, and the app did not wait.
         answer(request, response)
-          ?.catch((error) => fail(request, response, error));
+          ?.catch((error) => this.#fail(request, response, error));
       } catch (error) {
-        fail(request, response, error);
+        this.#fail(request, response, error);
       }
     };
   }
 
+  #fail(
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    error: unknown,
+  ): void {
+    this.#host.failed("response", error);
+    const isOpen = request.httpVersionMajor === 1 && !response.headersSent;
+    if (isOpen) refuse(response, 500);
+    else request.socket.destroy();
+  }
+
   /**
    * Takes a connection out of the hands of HTTP, for a WebSocket, with what the
-   * client has sent already. Undefined if that is not possible any more. Never to be called while Node parses, which
-   * would abort the process: not in a microtask of a request.
+   * client has sent already. Undefined if that is not possible any more. Never to
+   * be called while Node parses, which would abort the process: not in a
+   * microtask of a request.
    */
   upgrade(
     request: http.IncomingMessage,
@@ -226,7 +240,7 @@ export class Connections {
       http.ServerResponse.prototype.detachSocket.call(response, socket);
       socket.emit("data", Buffer.alloc(0));
     } catch (error) {
-      console.error(error);
+      this.#host.failed("WebSocket handler", error);
     }
     const isOurs = this.#handedOver === socket;
     this.#handedOver = undefined;
@@ -389,9 +403,9 @@ export class Connections {
       host = rawHeaders[i + 1];
     }
     // Without one it is HTTP/1.0; Node sees to that.
-    if (host === undefined || host === this.#host) return true;
+    if (host === undefined || host === this.#validHost) return true;
     if (!URL.canParse(`http://${host}`)) return false;
-    this.#host = host;
+    this.#validHost = host;
     return true;
   }
 
@@ -500,17 +514,6 @@ export function isHandshake(request?: http.IncomingMessage): boolean {
 
 function isHttp2(request: unknown): request is Http2ServerRequest {
   return request instanceof Http2ServerRequest;
-}
-
-function fail(
-  request: http.IncomingMessage,
-  response: http.ServerResponse,
-  error: unknown,
-): void {
-  console.error(error);
-  const isOpen = request.httpVersionMajor === 1 && !response.headersSent;
-  if (isOpen) refuse(response, 500);
-  else request.socket.destroy();
 }
 
 function refuse(response: http.ServerResponse, status: number): void {

@@ -9,7 +9,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import type { TLSSocket } from "node:tls";
-import type { InFlight, Limits } from "./runtime.ts";
+import type { Host, InFlight, Limits } from "./runtime.ts";
 
 /** How long a client may stay silent after it was told of the session's end. */
 const LEAVE_GRACE = 1000;
@@ -45,8 +45,8 @@ type TrackedSession = ServerHttp2Session & { [kSession]?: Session };
 type TrackedStream = ServerHttp2Stream & { [kRequest]: Request };
 
 /** What the server is created with. */
-export const http2Options = ({ headSize }: Limits) => ({
-  Http2ServerResponse: Response,
+export const http2Options = ({ headSize }: Limits, host: Host) => ({
+  Http2ServerResponse: responseFor(host),
   settings: { maxConcurrentStreams: STREAMS, maxHeaderListSize: headSize },
 });
 
@@ -298,39 +298,41 @@ const { setTrailer } = Http2ServerResponse.prototype as unknown as {
  * @hono/node-server lets what `writeHead` throws become an unhandled rejection,
  * which ends the process. Here it costs the response.
  */
-class Response extends Http2ServerResponse {
-  override writeHead(status: number, ...rest: unknown[]): this {
-    const { stream, headersSent, writableEnded } = this;
-    // Node 20 and 22 throw for a stream that the client has closed, and all of
-    // them for a request that was given up.
-    if (stream.closed || stream.destroyed || headersSent && writableEnded) {
-      return this;
-    }
-    try {
-      const headers = rest.at(-1) as OutgoingHttpHeaders | undefined;
-      return super.writeHead(status, headers && endToEnd(headers));
-    } catch (error) {
-      console.error(error);
-      if (headersSent) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-      else {
-        this.getHeaderNames().forEach((name) => this.removeHeader(name));
-        super.writeHead(500).end();
+function responseFor(host: Host) {
+  return class extends Http2ServerResponse {
+    override writeHead(status: number, ...rest: unknown[]): this {
+      const { stream, headersSent, writableEnded } = this;
+      // Node 20 and 22 throw for a stream that the client has closed, and all of
+      // them for a request that was given up.
+      if (stream.closed || stream.destroyed || headersSent && writableEnded) {
+        return this;
       }
-      return this;
+      try {
+        const headers = rest.at(-1) as OutgoingHttpHeaders | undefined;
+        return super.writeHead(status, headers && endToEnd(headers));
+      } catch (error) {
+        host.failed("response", error);
+        if (headersSent) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+        else {
+          this.getHeaderNames().forEach((name) => this.removeHeader(name));
+          super.writeHead(500).end();
+        }
+        return this;
+      }
     }
-  }
 
-  override setHeader(name: string, value: string | readonly string[]): void {
-    validateHeaderValue(name, value as string);
-    if (!hopByHop.has(name.toLowerCase())) super.setHeader(name, value);
-  }
+    override setHeader(name: string, value: string | readonly string[]): void {
+      validateHeaderValue(name, value as string);
+      if (!hopByHop.has(name.toLowerCase())) super.setHeader(name, value);
+    }
 
-  /** Node looks at the names when it sends them, where nobody catches. */
-  setTrailer(name: string, value: string): void {
-    validateHeaderName(name);
-    validateHeaderValue(name, value);
-    if (!hopByHop.has(name.toLowerCase())) setTrailer.call(this, name, value);
-  }
+    /** Node looks at the names when it sends them, where nobody catches. */
+    setTrailer(name: string, value: string): void {
+      validateHeaderName(name);
+      validateHeaderValue(name, value);
+      if (!hopByHop.has(name.toLowerCase())) setTrailer.call(this, name, value);
+    }
+  };
 }
 
 /**

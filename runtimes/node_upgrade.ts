@@ -4,7 +4,7 @@ import { createWSMessageEvent, WSContext } from "hono/ws";
 import type { IncomingMessage } from "node:http";
 import type { WebSocket, WebSocketServer } from "ws";
 import { type Connections, isHandshake } from "./node_connections.ts";
-import { keeperOf } from "./node_websocket.ts";
+import { hostOf } from "./node_websocket.ts";
 import type { FetchHandler } from "./runtime.ts";
 import { defineUpgrade, Guarded } from "./websocket.ts";
 
@@ -23,13 +23,13 @@ export const upgradeWebSocket = defineUpgrade<WebSocket>((c, events) => {
       "The second argument that `fetch` is called with has to reach Hono.",
     );
   }
-  const sockets = isHandshake(incoming) ? keeperOf(c.env.wss) : undefined;
-  if (!sockets) {
+  const host = isHandshake(incoming) ? hostOf(c.env.wss) : undefined;
+  if (!host) {
     const headers = { "Sec-WebSocket-Version": "13" };
     return new Response(null, { status: 400, headers });
   }
   const { url } = c.req;
-  const guarded = new Guarded<WebSocket>(events, sockets);
+  const guarded = new Guarded<WebSocket>(events, host);
   taken.set(incoming, (socket) => open(socket, url, guarded));
   return new Response(null);
 });

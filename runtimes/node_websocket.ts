@@ -1,19 +1,19 @@
 import { WebSocket, WebSocketServer } from "ws";
-import type { Limits, Socket, SocketKeeper } from "./runtime.ts";
+import type { Host, Limits, Socket } from "./runtime.ts";
 import { MESSAGE_COST } from "./websocket.ts";
 
 /** The largest number that `ws` takes. */
 const MOST = 2_147_483_647;
 
-const keepers = new WeakMap<object, SocketKeeper>();
+const hosts = new WeakMap<object, Host>();
 
 /** Whom to tell of the sockets of this server. */
-export function keeperOf(server: WebSocketServer): SocketKeeper | undefined {
-  return keepers.get(server);
+export function hostOf(server: WebSocketServer): Host | undefined {
+  return hosts.get(server);
 }
 
 export function websocketServer(
-  sockets: SocketKeeper,
+  host: Host,
   { messageSize, sendBuffer }: Limits,
 ): WebSocketServer {
   class Peer extends WebSocket implements Socket {
@@ -37,9 +37,9 @@ export function websocketServer(
     maxPayload: Math.min(messageSize, MOST),
     WebSocket: Peer,
   });
-  keepers.set(server, sockets);
+  hosts.set(server, host);
   server.on("connection", (socket) => {
-    socket.on("close", sockets.opened(socket as Peer));
+    socket.on("close", host.opened(socket as Peer));
   });
   return server;
 }

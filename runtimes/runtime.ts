@@ -35,15 +35,12 @@ export interface Runtime {
    */
   eventLoopDelay(): number | undefined;
   /**
-   * Resolves when the socket listens; rejects with a ListenError. Tells `lost`
-   * when the listener ended by itself, and calls what that returns when it
-   * listens again.
+   * Resolves when the socket listens; rejects with a ListenError.
    */
   listen(
     fetch: FetchHandler,
     options: ListenOptions,
-    sockets: SocketKeeper,
-    lost: (cause: unknown) => () => void,
+    host: Host,
   ): Promise<Listener>;
   /** Returns how to stop listening. A signal the platform lacks is no error. */
   onSignal(signal: string, listener: () => void): () => void;
@@ -144,12 +141,14 @@ export interface Closing {
   closeSockets(): Promise<void>;
 }
 
-/** Who is told of a listener's WebSockets. */
-export interface SocketKeeper {
-  /** One has opened; the result is to be called when it has closed. */
+/** Who is told what happens to a listener. */
+export interface Host {
+  /** A WebSocket has opened; the result is to be called when it has closed. */
   opened(socket: Socket): () => void;
-  /** A handler of one of them threw, or rejected; the socket is being closed. */
-  failed(error: unknown): void;
+  /** Something threw where nobody else hears of it; it cost one connection. */
+  failed(what: "WebSocket handler" | "response", error: unknown): void;
+  /** It listens no more; the result is to be called when it does again. */
+  lost(cause: unknown): () => void;
 }
 
 /** An open WebSocket. */

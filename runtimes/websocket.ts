@@ -6,7 +6,7 @@ import {
   type WSContext,
   type WSEvents,
 } from "hono/ws";
-import type { SocketKeeper } from "./runtime.ts";
+import type { Host } from "./runtime.ts";
 
 export interface UpgradeOptions {
   /**
@@ -89,12 +89,12 @@ function refuseForeign(
 /** The handlers of one WebSocket: what they throw costs that socket alone. */
 export class Guarded<T> {
   readonly #events: WSEvents<T>;
-  readonly #sockets: SocketKeeper;
+  readonly #host: Host;
   #hasFailed = false;
 
-  constructor(events: WSEvents<T>, sockets: SocketKeeper) {
+  constructor(events: WSEvents<T>, host: Host) {
     this.#events = events;
-    this.#sockets = sockets;
+    this.#host = host;
   }
 
   onOpen(event: Event, socket: WSContext<T>): void {
@@ -132,7 +132,7 @@ export class Guarded<T> {
 
   #fail(error: unknown, socket: WSContext<T>): void {
     this.#hasFailed = true;
-    this.#sockets.failed(error);
+    this.#host.failed("WebSocket handler", error);
     socket.close(INTERNAL_ERROR, "internal error");
   }
 }

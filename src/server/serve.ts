@@ -90,13 +90,12 @@ export async function serve(
       wanted,
       {
         opened: (socket) => sockets.opened(socket),
-        failed: (error) =>
-          logError(shutdown, "WebSocket handler failed", error),
-      },
-      (cause) => {
-        logError(shutdown, "listener lost", cause);
-        const message = "listening again";
-        return () => shutdown.log({ level: "info", message });
+        failed: (what, error) => logError(shutdown, `${what} failed`, error),
+        lost: (cause) => {
+          logError(shutdown, "listener lost", cause);
+          const message = "listening again";
+          return () => shutdown.log({ level: "info", message });
+        },
       },
     );
   } catch (error) {
