@@ -1565,8 +1565,8 @@ const startCommand = {
 
 function wrapped(env: Record<string, string | number> = {}) {
   const PATH = [binFolder(), process.env.PATH].join(path.delimiter);
-  // In a terminal the app would speak to people.
-  return { cwd: root, env: { LOG_FORMAT: "json", ...env, PATH } };
+  // In a terminal the app would speak to people; /slow is a demonstration.
+  return { cwd: root, env: { LOG_FORMAT: "json", DEMO: "true", ...env, PATH } };
 }
 
 /** A slow request in flight, through the wrapper; the real app has no events. */

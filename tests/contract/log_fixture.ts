@@ -23,7 +23,7 @@ const { log } = openLog({
 });
 const shutdown = new ShutdownController({ log, drainTimeout: 20_000 });
 const app = createApp({
-  config: { corsOrigins: [], demo: false, requestTimeout: 0 },
+  config: { corsOrigins: [], demo: true, requestTimeout: 0 },
   shutdown,
   checks: new Checks(shutdown),
   metrics: new Metrics(),
