@@ -179,13 +179,15 @@ clause(
       for (const env of [{}, secure]) {
         const server = await startFixture(env);
         for (const version of ["0.9", "1.9", "2.0", "3.0"]) {
-          const client = await server.connect();
-          await client.write(
-            `GET / HTTP/${version}\r\nHost: localhost\r\n\r\n`,
-          );
-          await client.closed;
-          const status = client.responses[0]?.status;
-          assert(status === 400 || status === 505, `${version}: ${status}`);
+          for (const upgrade of ["", websocket]) {
+            const client = await server.connect();
+            await client.write(
+              `GET /ws HTTP/${version}\r\nHost: localhost\r\n${upgrade}\r\n`,
+            );
+            await client.closed;
+            const status = client.responses[0]?.status;
+            assert(status === 400 || status === 505, `${version}: ${status}`);
+          }
         }
         const client = await server.connect();
         assertEquals(text(await client.get("/")), "hello");
