@@ -12,7 +12,7 @@ import {
   reachable,
 } from "./accept_queue.ts";
 import { canBeOpen, type Insight, insightInto } from "./bun_insight.ts";
-import { CoarseClock, TICK } from "./coarse_clock.ts";
+import { CoarseClock } from "./coarse_clock.ts";
 import { delay, lastMoments, mayHaveBody, sayClose } from "./last_moments.ts";
 import {
   eventLoopDelayBeyond,
@@ -53,8 +53,8 @@ export const oldest = "1.4.4";
 const HALF_HEAD_GRACE = 500;
 /** How long a body that nobody read may take to arrive. */
 const LINGER = 2000;
-/** A turn of the event loop that answers requests for longer than this is long. */
-const LONG_TURN = 10;
+/** How often the clock ticks: what keeps it from that is a long turn. */
+const TICK = 25;
 
 export async function listen(
   fetch: FetchHandler,
@@ -100,9 +100,6 @@ class BunListener implements Listener {
   #received = 0;
   #gaveUp = 0;
   #handled = 0;
-  /** When this turn of the event loop was first looked at; 0: not yet. */
-  #turnBegan = 0;
-  #turned = () => void (this.#turnBegan = 0);
   /** Every response says `Connection: close`. */
   #retiring = false;
   /** Until then, somebody may still be sending what nobody reads. */
@@ -151,10 +148,18 @@ class BunListener implements Listener {
     if (this.#counting) this.#count(request);
     const result = this.#fetch(request, server);
     if (!this.#insight.names) this.#follow(request, result);
-    const finished = this.#finish(request, result);
-    return ++this.#handled % 4 === 0 && this.#isLongTurn()
-      ? afterTurn(finished)
-      : finished;
+    const last = result instanceof Promise
+      ? mayHaveBody(request)
+        ? result.then((response) => this.#answer(request, response))
+        : result.then(
+          this.#answerBodiless,
+          (error) => this.#afterUpgrade(request, error),
+        )
+      : this.#retiring
+      ? this.#answer(request, result)
+      : result;
+    const isLong = (++this.#handled & 3) === 0 && this.#isLongTurn();
+    return isLong ? afterTurn(last) : last;
   }
 
   /**
@@ -163,26 +168,7 @@ class BunListener implements Listener {
    * 4.6 s. Behind an answer that waits for the next turn it reads no further.
    */
   #isLongTurn(): boolean {
-    const now = performance.now();
-    if (this.#turnBegan > 0) return now - this.#turnBegan > LONG_TURN;
-    this.#turnBegan = now;
-    setImmediate(this.#turned);
-    return false;
-  }
-
-  #finish(
-    request: Request,
-    result: Response | Promise<Response>,
-  ): Response | Promise<Response> {
-    if (result instanceof Promise) {
-      return mayHaveBody(request)
-        ? result.then((response) => this.#answer(request, response))
-        : result.then(
-          this.#answerBodiless,
-          (error) => this.#afterUpgrade(request, error),
-        );
-    }
-    return this.#retiring ? this.#answer(request, result) : result;
+    return performance.now() - this.#clock.now > 2 * TICK;
   }
 
   /** Bun has answered an upgrade already: what is thrown then is uncaught. */

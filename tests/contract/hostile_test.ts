@@ -425,18 +425,8 @@ clause(
       }
       await assertServes(server);
       server.signal("SIGTERM");
-      if (isDeno) {
-        note(
-          "a TLS handshake not begun or not over holds the drain to its end",
-        );
-        const { exit, report } = await ended(server, 1);
-        assertEquals(report.outcome, "timeout");
-        assertEquals(report.requests.cut, []);
-        assertWithin(exit.msSinceSignal, 3000 + 2000, "the end");
-      } else {
-        const { exit } = await endedClean(server);
-        assertWithin(exit.msSinceSignal, 2500, "the end");
-      }
+      const { exit } = await endedClean(server);
+      assertWithin(exit.msSinceSignal, 2500, "the end");
       staying.forEach((client) => client.leave());
     }, 30_000);
 

@@ -33,6 +33,9 @@ const pair = makeCertificate();
 const secure = { TLS_CERT: pair.cert, TLS_KEY: pair.key };
 const start = (env: Env = {}) => startFixture({ ...secure, ...env });
 
+const websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\n" +
+  "Sec-WebSocket-Version: 13\r\n" +
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const encoded = (value: unknown) => encodeURIComponent(JSON.stringify(value));
 
 /** It serves, by both versions. */
