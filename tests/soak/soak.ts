@@ -62,7 +62,7 @@ export interface SoakOptions {
 const LAST_MOMENT = runtime === "node" ? 10 : 100;
 
 /** How long a WebSocket's message may lie in the kernel before it is closed. */
-const UNREAD = 100;
+const UNREAD = 250;
 
 const delay = (ms: number) =>
   new Promise<void>((resolve) => setTimeout(resolve, ms));
