@@ -71,6 +71,11 @@ export function answerNotFound(c: Context): Response {
   return answer(c, 404, "Nothing is at this path.");
 }
 
+/** For a Host header that is none, or two. */
+export function answerHost(c: Context): Response {
+  return answer(c, 400, "The Host header is no host, or there are two.");
+}
+
 /** For Hono's `methodNotAllowed`. */
 export function answerMethod(c: Context, methods: string[]): Response {
   const headers = { Allow: [...methods, "OPTIONS"].join(", ") };

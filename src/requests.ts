@@ -3,7 +3,8 @@ import type { Context, MiddlewareHandler } from "hono";
 import type { RequestIdVariables } from "hono/request-id";
 import { matchedRoutes } from "hono/route";
 import { watchBodyLength } from "./body_length.ts";
-import { answerError } from "./problem.ts";
+import { hostCheck } from "./host.ts";
+import { answerError, answerHost } from "./problem.ts";
 
 /** One request and its answer, as far as the app knows. */
 export interface Answered {
@@ -20,18 +21,20 @@ export interface Answered {
 
 /**
  * Tells each observer of every request, inside the context that puts the
- * request's id on each of its log lines. One middleware for all of them: each
+ * request's id on each of its log lines, and refuses a Host that is none. One middleware for all of them: each
  * further one costs every request a promise.
  */
 export function observeRequests(
   ...observers: ((request: Answered) => void)[]
 ): MiddlewareHandler<{ Variables: RequestIdVariables }> {
+  const isGoodHost = hostCheck();
   return (c, next) =>
     withContext({ requestId: c.get("requestId") }, async () => {
       const began = performance.now();
       const bodyLength = watchBodyLength(c);
       try {
-        await next();
+        if (isGoodHost(c.req.header("host"))) await next();
+        else c.res = answerHost(c);
       } catch (cause) {
         // Hono turns errors into answers, and lets whatever else was thrown by.
         c.res = answerError(new Error(String(cause), { cause }), c);

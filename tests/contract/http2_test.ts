@@ -10,14 +10,7 @@ import * as tls from "node:tls";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { makeCertificate } from "./certificate.ts";
 import { clause } from "./clause.ts";
-import {
-  assertWithin,
-  delay,
-  ended,
-  endedClean,
-  isDeno,
-  isNode,
-} from "./expect.ts";
+import { assertWithin, delay, ended, endedClean, isNode } from "./expect.ts";
 import { descriptorsOf } from "./proc.ts";
 import { Cut, isPattern, text } from "./raw_client.ts";
 import { PREFACE, RawHttp2 } from "./raw_http2.ts";
@@ -381,7 +374,7 @@ async function resetBehindHandshake(
 clause(
   "D10",
   "an HTTP/2 client that vanishes or never leaves does not hold the end; one that takes its time gets all",
-  async ({ step, note, measured }) => {
+  async ({ step, measured }) => {
     type Way = [string, boolean, (client: RawHttp2) => unknown];
     const ways: Way[] = [
       ["has vanished", true, (client) => client.vanish()],
