@@ -1,6 +1,6 @@
 /**
  * Everything `src/` may ask of a runtime: types only. The three files beside
- * this one are mechanism; when and why belongs to `src/server`.
+ * this one are mechanism; when and why belongs to `lastcall`.
  *
  * Every member is required. A runtime that cannot do something does the closest
  * honest thing and says so where it does it, so that nothing is silently absent.

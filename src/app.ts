@@ -4,18 +4,18 @@ import { requestId, type RequestIdVariables } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import { timeout } from "hono/timeout";
 import type { Config } from "./config.ts";
-import { allowOrigins } from "./cors.ts";
-import type { Metrics } from "./metrics.ts";
-import { pause } from "./pause.ts";
-import { answerError, answerMethod, answerNotFound } from "./problem.ts";
-import { logRequest, observeRequests } from "./requests.ts";
+import { allowOrigins } from "./kit/cors.ts";
+import type { Metrics } from "./kit/metrics.ts";
+import { pause } from "./kit/pause.ts";
+import { answerError, answerMethod, answerNotFound } from "./kit/problem.ts";
+import { logRequest, observeRequests } from "./kit/requests.ts";
 import {
   bodyLimit,
   type Checks,
   eventStream,
   health,
   type ShutdownController,
-} from "./server/mod.ts";
+} from "../lastcall/mod.ts";
 
 /** The bytes of a request body. */
 const BODY_LIMIT = 1_048_576;

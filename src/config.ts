@@ -12,8 +12,8 @@ import {
   listEnvironment,
   readEnvironment,
   secret,
-} from "./environment.ts";
-import { LONGEST_WAIT } from "./server/mod.ts";
+} from "./kit/environment.ts";
+import { LONGEST_WAIT } from "../lastcall/mod.ts";
 
 /** `expected` is the end of the sentence that a wrong value is answered with. */
 function text(expected: string, fits: (text: string) => boolean) {

@@ -1,12 +1,12 @@
 import * as runtime from "#runtime";
-import { serveAdmin } from "./admin.ts";
+import { serveAdmin } from "./kit/admin.ts";
 import { createApp } from "./app.ts";
 import { bookmarks, openBookmarks } from "./bookmarks/mod.ts"; // example:line
 import { listConfig, readConfig } from "./config.ts";
-import { Console } from "./console.ts";
-import { openLog } from "./logging.ts";
-import { Metrics } from "./metrics.ts";
-import { Checks, run, serve, ShutdownController } from "./server/mod.ts";
+import { Console } from "./kit/console.ts";
+import { openLog } from "./kit/logging.ts";
+import { Metrics } from "./kit/metrics.ts";
+import { Checks, run, serve, ShutdownController } from "../lastcall/mod.ts";
 
 /** Everything that happens, in order. Returns the exit code. */
 async function main(): Promise<number> {

@@ -7,7 +7,7 @@ import { HTTPException } from "hono/http-exception";
 import { prettyJSON } from "hono/pretty-json";
 import { stream, streamSSE } from "hono/streaming";
 import { describe, test } from "node:test";
-import { Problem } from "../src/problem.ts";
+import { Problem } from "../src/kit/problem.ts";
 import { setup } from "./app_setup.ts";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;

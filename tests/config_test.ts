@@ -7,7 +7,7 @@ import {
   listEnvironment,
   readEnvironment,
   secret,
-} from "../src/environment.ts";
+} from "../src/kit/environment.ts";
 
 function read(env: Record<string, string>) {
   return readConfig((name) => env[name]);

@@ -2,8 +2,8 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { getLogger, withContext } from "@logtape/logtape";
 import { describe, test } from "node:test";
 import type { Output } from "../runtimes/runtime.ts";
-import { type LoggingOptions, openLog } from "../src/logging.ts";
-import { jsonLogTo } from "../src/server/log.ts";
+import { type LoggingOptions, openLog } from "../src/kit/logging.ts";
+import { jsonLogTo } from "../lastcall/log.ts";
 
 function open(options: Partial<LoggingOptions> = {}) {
   const lines: string[] = [];

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { describe, test } from "node:test";
-import { createAdmin } from "../src/admin.ts";
-import { Metrics } from "../src/metrics.ts";
+import { createAdmin } from "../src/kit/admin.ts";
+import { Metrics } from "../src/kit/metrics.ts";
 import { setup } from "./app_setup.ts";
 
 interface Sample {

@@ -2,7 +2,7 @@ import {
   type Log,
   type ShutdownController,
   StartError,
-} from "../server/mod.ts";
+} from "../../lastcall/mod.ts";
 import { type Action, auditLine, AuditLog } from "./audit_log.ts";
 import type { Bookmark } from "./bookmark.ts";
 import { DATABASE_URL_EXPECTED, readDatabaseUrl } from "./database_url.ts";

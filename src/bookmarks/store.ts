@@ -1,4 +1,4 @@
-import { Problem } from "../problem.ts";
+import { Problem } from "../kit/problem.ts";
 import type { AuditLine } from "./audit_log.ts";
 import type { Bookmark, BookmarkFields } from "./bookmark.ts";
 import type { Position } from "./cursor.ts";

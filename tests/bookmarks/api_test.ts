@@ -7,7 +7,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { auditLine } from "../../src/bookmarks/audit_log.ts";
 import type { Bookmark } from "../../src/bookmarks/bookmark.ts";
 import { encodeCursor } from "../../src/bookmarks/cursor.ts";
-import { killAll, removeScratch } from "../contract/server_process.ts";
+import { killAll, removeScratch } from "../../proof/support/server_process.ts";
 import { startApp } from "./app_process.ts";
 import {
   freshDatabase,

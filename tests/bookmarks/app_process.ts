@@ -1,5 +1,9 @@
 /** The app itself as a process, with the rights that its start task has. */
-import { app, commandFor, ServerProcess } from "../contract/server_process.ts";
+import {
+  app,
+  commandFor,
+  ServerProcess,
+} from "../../proof/support/server_process.ts";
 
 export async function spawnApp(
   env: Record<string, string | number>,

@@ -4,12 +4,12 @@
  */
 import { after, afterEach, test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { RawClient, type RawResponse } from "../contract/raw_client.ts";
+import { RawClient, type RawResponse } from "../../proof/support/raw_client.ts";
 import {
   killAll,
   removeScratch,
   type ServerProcess,
-} from "../contract/server_process.ts";
+} from "../../proof/support/server_process.ts";
 import { spawnApp, startApp } from "./app_process.ts";
 import { missing, type TestDatabase, withDatabase } from "./databases.ts";
 

@@ -6,12 +6,12 @@ import { MemoryStore } from "../../src/bookmarks/memory_store.ts";
 import { bookmarks, openBookmarks } from "../../src/bookmarks/mod.ts";
 import type { Bookmarks } from "../../src/bookmarks/open.ts";
 import { readConfig } from "../../src/config.ts";
-import { Metrics } from "../../src/metrics.ts";
+import { Metrics } from "../../src/kit/metrics.ts";
 import {
   Checks,
   type LogEntry,
   ShutdownController,
-} from "../../src/server/mod.ts";
+} from "../../lastcall/mod.ts";
 import type { TestDatabase } from "./databases.ts";
 
 export type Ask = (path: string, init?: RequestInit) => Promise<Response>;

@@ -9,9 +9,9 @@ import {
   type Process,
   removeScratch,
   scratchFolder,
-} from "../contract/server_process.ts";
+} from "../../proof/support/server_process.ts";
 import { openBookmarks } from "../../src/bookmarks/mod.ts";
-import { StartError } from "../../src/server/mod.ts";
+import { StartError } from "../../lastcall/mod.ts";
 import { spawnApp, startApp } from "./app_process.ts";
 import { kinds, missing, sqlite, withDatabase } from "./databases.ts";
 import { openApp, quietController } from "./in_process.ts";

@@ -1,12 +1,12 @@
 /** Postgres goes away and comes back: nobody hangs, and /readyz tells the truth. */
 import { after, afterEach, test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { RawClient, type RawResponse } from "../contract/raw_client.ts";
+import { RawClient, type RawResponse } from "../../proof/support/raw_client.ts";
 import {
   killAll,
   removeScratch,
   type ServerProcess,
-} from "../contract/server_process.ts";
+} from "../../proof/support/server_process.ts";
 import { startOwnPostgres } from "../postgres.js";
 import { startApp } from "./app_process.ts";
 import { missing } from "./databases.ts";

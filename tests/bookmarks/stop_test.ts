@@ -6,7 +6,7 @@
 import { after, test } from "node:test";
 import process from "node:process";
 import { assert, assertEquals } from "@std/assert";
-import { killAll, removeScratch } from "../contract/server_process.ts";
+import { killAll, removeScratch } from "../../proof/support/server_process.ts";
 import { startApp } from "./app_process.ts";
 import {
   kinds,

@@ -1,0 +1,86 @@
+/** The one door of the engine: everything an app needs comes from here. */
+
+import type { Context } from "hono";
+import * as runtime from "#runtime";
+import type { FetchHandler } from "../runtimes/runtime.ts";
+import {
+  eventStream as eventStreamOf,
+  type EventStreamOptions,
+} from "./event_stream.ts";
+import { jsonLogTo, type Log } from "./log.ts";
+import { run as runOn, type RunOptions } from "./run.ts";
+import { serve as serveOn, type ServeOptions, type Server } from "./serve.ts";
+import {
+  ShutdownController as Controller,
+  type ShutdownOptions,
+  type ShutdownReport,
+} from "./shutdown.ts";
+
+export type { Limits, Lost, Output, Tls } from "../runtimes/runtime.ts";
+export { getConnInfo, upgradeWebSocket } from "#runtime";
+export { bodyLimit } from "./body_limit.ts";
+export { LONGEST_WAIT } from "./clock.ts";
+export type { EventStreamOptions } from "./event_stream.ts";
+export {
+  type CheckResult,
+  Checks,
+  health,
+  type HealthOptions,
+} from "./health.ts";
+export { type Log, type LogEntry, lossOf } from "./log.ts";
+export { defaultLimits, type ServeOptions, type Server } from "./serve.ts";
+export {
+  type CutRequest,
+  type Phase,
+  type ShutdownOptions,
+  type ShutdownReport,
+  type WorkRecord,
+} from "./shutdown.ts";
+export type { RunOptions } from "./run.ts";
+export { StartError } from "./start_error.ts";
+
+/** JSON lines on stdout. */
+export const jsonLog: Log = jsonLogTo(runtime.stdout);
+
+/** The controller, with `jsonLog` where no other log is given. */
+export class ShutdownController extends Controller {
+  constructor(options: ShutdownOptions = {}) {
+    super({ log: jsonLog, ...options });
+  }
+}
+
+/** Server-sent events that end well; its errors go to `jsonLog` by default. */
+export function eventStream(
+  c: Context,
+  leaving: AbortSignal,
+  send: Parameters<typeof eventStreamOf>[2],
+  options: EventStreamOptions = {},
+): Response {
+  const onError = ({ message: error, stack }: Error) =>
+    jsonLog({ level: "error", message: "event stream failed", error, stack });
+  return eventStreamOf(c, leaving, send, { onError, ...options });
+}
+
+/**
+ * Serves `app` on the runtime at hand. Resolves when the socket listens.
+ *
+ * ```ts
+ * const shutdown = new ShutdownController();
+ * const server = await serve(app, { port: 3000, shutdown });
+ * ```
+ */
+export function serve(
+  app: { fetch: FetchHandler },
+  options: ServeOptions = {},
+): Promise<Server> {
+  return serveOn(runtime, app, options);
+}
+
+/** Runs `start` so that a signal may interrupt it; see `src/main.ts`. */
+export function run(
+  shutdown: ShutdownController,
+  start: () => Promise<void>,
+  options: RunOptions = {},
+): Promise<ShutdownReport> {
+  return runOn(runtime, shutdown, start, options);
+}

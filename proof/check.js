@@ -1,0 +1,87 @@
+// Formatting, lint and types. `npm run check` and `bun run check` look at all of
+// it, `deno task check` at what Deno can see: no node_modules, no tsc.
+
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { cleanEnv, findRuntime, HERE } from "./runtimes.js";
+
+const root = join(import.meta.dirname, "..");
+const inCI = process.env["CI"] === "true";
+const frozen = inCI ? ["--frozen"] : [];
+
+/** Everything that Deno runs. The other runtimes' files are checked by tsc. */
+function denoSources() {
+  const files = ["src/main.ts", "runtimes/deno.ts", "runtimes/runtime.ts"];
+  const tests = ["lastcall", "tests", "tools/tests", "proof"].flatMap((
+    folder,
+  ) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+      .map((file) => `${folder}/${file}`)
+  );
+  return [
+    ...files,
+    ...tests.filter((file) =>
+      file.endsWith(".ts") && !file.includes("node_modules")
+    ),
+  ];
+}
+
+const TSC = "node_modules/typescript/bin/tsc";
+let passed = 0, failed = 0, skipped = 0;
+
+/** @param {string} name @param {string} file @param {string[]} args */
+function step(name, file, args) {
+  console.log(`\n# ${name}`);
+  const { status, error } = spawnSync(file, args, {
+    cwd: root,
+    env: cleanEnv(),
+    stdio: "inherit",
+  });
+  if (error) console.error(error.message);
+  if (status === 0) passed++;
+  else failed++;
+}
+
+/** @param {string} name @param {string} why */
+function skip(name, why) {
+  console.log(`\n# ${name}: ${inCI ? "FAILED" : "SKIPPED"}: ${why}`);
+  if (inCI) failed++;
+  else skipped++;
+}
+
+/** @type {string | undefined} */
+let deno;
+try {
+  deno = findRuntime("deno").path;
+} catch (error) {
+  skip("format, lint and types on Deno", `Deno cannot be had: ${error}`);
+}
+if (deno) {
+  step("format", deno, ["fmt", "--check"]);
+  step("lint", deno, ["lint"]);
+  step("types, as Deno sees them", deno, [
+    "check",
+    ...frozen,
+    ...denoSources(),
+  ]);
+}
+
+const seen = {
+  Node: "tsconfig.json",
+  Bun: "tsconfig.bun.json",
+  Chromium: "tools/drill/page/tsconfig.json",
+};
+for (const [runtime, config] of Object.entries(seen)) {
+  const name = `types, as ${runtime} sees them`;
+  if (HERE === "deno") {
+    console.log(`\n# ${name}: left to \`npm run check\``);
+  } else if (!existsSync(join(root, TSC))) {
+    skip(name, "there is no tsc; run `npm ci` or `bun install` first");
+  } else step(name, process.execPath, [TSC, "-p", config]);
+}
+
+const tail = skipped ? `, ${skipped} skipped` : "";
+console.log(`\n${passed} passed, ${failed} failed${tail}`);
+process.exit(failed ? 1 : 0);

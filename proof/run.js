@@ -1,0 +1,423 @@
+// Runs the tests: `npm test` on every runtime, `deno task test` and
+// `bun run test` on their own.
+//
+//   --only deno|bun|node20|node24   one runtime; may be repeated
+//   --filter <text>                 tests whose name contains it
+//   --update-matrix                 write the matrix into README.md
+//   any other word                  test files whose path contains it
+//
+// tests/*_test.ts run inside the runtime.
+// tests/bookmarks/*_test.ts too, and start servers besides. // example:line
+// The drivers in proof/contract, proof/app, proof/hostile and proof/deploy start
+// servers as processes; Node's drivers always run on the machine's own Node, and
+// LASTCALL_SERVER_NODE names the Node that their servers run on. All run with
+// the root of the repository as the current folder. A driver is told:
+//
+//   LASTCALL_RUNTIME      deno, bun or node
+//   LASTCALL_LABEL        "Deno 2.9.6", "Node 24": its column of the matrix
+//   LASTCALL_MATRIX_DIR   where each of its files writes `<label> <id>.json`: a
+//                         list of { clause, title, ok, skipped, note? }
+//   TEST_DATABASE_URL     a Postgres where it may create databases // example:line
+
+import { spawn } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { startPostgres } from "../tests/postgres.js"; // example:line
+import { matrixOf, renderMatrix, replaceMatrix } from "./matrix.js";
+import { cleanEnv, findRuntime, HERE, RUNTIMES } from "./runtimes.js";
+
+/** @import { FoundRuntime, RuntimeKey } from "./runtimes.js" */
+/** @import { ClauseResult } from "./matrix.js" */
+
+/**
+ * Most tests only wait, and two can share the machine. A run that hangs is a
+ * failure, not a reason to wait for CI's own limit.
+ */
+const KINDS = {
+  unit: {
+    folders: ["tests", "lastcall/tests", "tools/tests", "proof/unit"],
+    lanes: 2,
+    minutes: 2,
+  },
+  contract: { folders: ["proof/contract"], lanes: 2, minutes: 15 },
+  // Under load from elsewhere it would measure that.
+  soak: { folders: ["proof/soak"], lanes: 1, minutes: 60 },
+  app: { folders: ["proof/app"], lanes: 2, minutes: 5 },
+  hostile: { folders: ["proof/hostile"], lanes: 2, minutes: 60 },
+  deploy: { folders: ["proof/deploy"], lanes: 2, minutes: 5 },
+  bookmarks: { folders: ["tests/bookmarks"], lanes: 2, minutes: 5 }, // example:line
+};
+
+/** @typedef {keyof typeof KINDS} Kind */
+
+/** Whether these tests only start servers, and need not run where those do. */
+const drives = (/** @type {Kind} */ kind) =>
+  ["contract", "soak", "app", "hostile", "deploy"].includes(kind);
+
+const root = join(import.meta.dirname, "..");
+const bundles = join(root, "node_modules", ".cache", "lastcall-tests");
+const readme = join(root, "README.md");
+const inCI = process.env["CI"] === "true";
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    only: { type: "string", multiple: true },
+    filter: { type: "string" },
+    "update-matrix": { type: "boolean", default: false },
+  },
+});
+
+/**
+ * One runner of one runtime, over some of the test files.
+ *
+ * @typedef {object} Job
+ * @property {string} name
+ * @property {FoundRuntime} runtime
+ * @property {string[]} files
+ * @property {Kind} kind
+ */
+
+/**
+ * @typedef {object} Outcome
+ * @property {Job} job
+ * @property {number} passed
+ * @property {number} failed
+ * @property {number} skipped
+ * @property {ClauseResult[]} clauses
+ */
+
+process.exitCode = await main();
+
+async function main() {
+  const wanted = wantedRuntimes();
+  if (!wanted) return 2;
+
+  const kinds = /** @type {Kind[]} */ (Object.keys(KINDS));
+  const files = Object.fromEntries(
+    kinds.map((kind) => [kind, KINDS[kind].folders.flatMap(testFiles)]),
+  );
+  if (HERE === "node") await bundle(Object.values(files).flat());
+
+  let passed = 0, failed = 0, skipped = 0;
+  /** @type {FoundRuntime[]} */
+  const found = [];
+  for (const key of wanted) {
+    try {
+      found.push(findRuntime(key));
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      console.log(`${inCI ? "FAILED" : "SKIPPED"}: no ${key}: ${why}`);
+      if (inCI) failed++;
+      else skipped++;
+    }
+  }
+
+  // example:begin
+  const database = files.bookmarks?.length ? await startPostgres() : undefined;
+  // example:end
+  /** @type {Outcome[]} */
+  const outcomes = [];
+  for (const kind of kinds) {
+    const jobs = found.filter(() => files[kind]?.length).map((runtime) => (
+      {
+        name: `${kind} on ${runtime.label}`,
+        runtime,
+        files: files[kind] ?? [],
+        kind,
+      }
+    ));
+    outcomes.push(...await inLanes(KINDS[kind].lanes, jobs));
+  }
+  await database?.stop(); // example:line
+
+  for (const outcome of outcomes) {
+    passed += outcome.passed;
+    failed += outcome.failed;
+    skipped += outcome.skipped;
+  }
+  const whole = !options.only && !options.filter && positionals.length === 0 &&
+    found.length === RUNTIMES.length;
+  if (!settleMatrix(outcomes, whole)) failed++;
+
+  console.log("");
+  for (const { job, ...counts } of outcomes) {
+    console.log(`${job.name}: ${countsLine(counts)}`);
+  }
+  if (passed + failed === 0) {
+    console.log("FAILED: not one test ran");
+    failed++;
+  }
+  console.log(`\n${countsLine({ passed, failed, skipped })}`);
+  return failed > 0 ? 1 : 0;
+}
+
+/** @param {{ passed: number, failed: number, skipped: number }} counts */
+function countsLine({ passed, failed, skipped }) {
+  const tail = skipped > 0 ? `, ${skipped} skipped` : "";
+  return `${passed} passed, ${failed} failed${tail}`;
+}
+
+/** @returns {RuntimeKey[] | undefined} */
+function wantedRuntimes() {
+  /** @type {RuntimeKey[]} */
+  const mine = HERE === "node" ? RUNTIMES : [HERE];
+  for (const only of options.only ?? []) {
+    if (mine.some((key) => key === only)) continue;
+    console.error(`--only is "${only}"; expected one of ${mine.join(", ")}.`);
+    return undefined;
+  }
+  return mine.filter((key) => !options.only || options.only.includes(key));
+}
+
+/** The test files right in this folder. @param {string} folder */
+function testFiles(folder) {
+  if (!existsSync(join(root, folder))) return [];
+  return readdirSync(join(root, folder))
+    .filter((name) => name.endsWith("_test.ts"))
+    .map((name) => `${folder}/${name}`)
+    .filter((file) =>
+      positionals.length === 0 ||
+      positionals.some((part) => file.includes(part))
+    )
+    .sort();
+}
+
+/** Node 20 reads no TypeScript. @param {string[]} files */
+async function bundle(files) {
+  rmSync(bundles, { recursive: true, force: true });
+  mkdirSync(bundles, { recursive: true });
+  // The start command is under test too, and Deno and Bun have no such import.
+  const esbuild = await import("esbuild");
+  await esbuild.build({
+    absWorkingDir: root,
+    entryPoints: files,
+    outbase: root,
+    outdir: bundles,
+    outExtension: { ".js": ".mjs" },
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    // As in build.js: ws is CommonJS.
+    banner: {
+      js: 'import { createRequire } from "node:module";' +
+        "const require = createRequire(import.meta.url);",
+    },
+    // They work as packages from node_modules, and esbuild as nothing else.
+    external: ["esbuild", "typescript", "yaml"],
+    sourcemap: "inline",
+    logLevel: "warning",
+  });
+}
+
+/**
+ * Each job's output is printed whole, when it ends.
+ *
+ * @param {number} lanes
+ * @param {Job[]} jobs
+ */
+async function inLanes(lanes, jobs) {
+  /** @type {Outcome[]} */
+  const outcomes = [];
+  const queue = jobs.entries();
+  const lane = async () => {
+    for (const [index, job] of queue) outcomes[index] = await runJob(job);
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  return outcomes;
+}
+
+/** @param {Job} job @returns {Promise<Outcome>} */
+async function runJob(job) {
+  const { runtime, kind } = job;
+  const scratch = mkdtempSync(join(tmpdir(), "lastcall-job-"));
+  const junit = join(scratch, "junit.xml");
+  const matrix = join(scratch, "matrix");
+  mkdirSync(matrix);
+  // So that `npm start` and `bun run start` find the runtime under test.
+  const bin = join(scratch, "bin");
+  mkdirSync(bin);
+  symlinkSync(runtime.path, join(bin, runtime.name));
+
+  const [file = "", ...args] = command(job, junit);
+  const child = spawn(file, args, {
+    cwd: root,
+    env: {
+      ...cleanEnv(),
+      ...(process.stdout.isTTY ? {} : { NO_COLOR: "1" }),
+      PATH: [bin, process.env["PATH"]].join(delimiter),
+      LASTCALL_RUNTIME: runtime.name,
+      LASTCALL_LABEL: runtime.label,
+      LASTCALL_MATRIX_DIR: matrix,
+      ...(runtime.name === "node"
+        ? { LASTCALL_SERVER_NODE: runtime.path }
+        : {}),
+    },
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true, // a group of its own, so that a hung one can be ended whole
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8");
+    stream.on("data", (text) => output += text);
+  }
+
+  const limit = KINDS[kind].minutes * 60_000;
+  let hung = false;
+  const timer = setTimeout(() => {
+    hung = true;
+    if (child.pid) process.kill(-child.pid, "SIGKILL");
+  }, limit);
+  /** @type {number | null} */
+  const code = await new Promise((resolve) => {
+    child.on("error", (error) => output += `${error.message}\n`);
+    child.on("close", resolve);
+  });
+  clearTimeout(timer);
+
+  const cases = existsSync(junit) ? testCases(readFileSync(junit, "utf8")) : [];
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const { result } of cases) counts[result]++;
+  if (hung) output += `\nFAILED: not done after ${limit / 1000} s\n`;
+  if (code !== 0 && counts.failed === 0) {
+    output +=
+      `\nFAILED: the runner ended with ${code}, naming no failed test\n`;
+    counts.failed++;
+  }
+  if (cases.length === 0 && counts.failed === 0 && !options.filter) {
+    output += "\nFAILED: not one test ran\n";
+    counts.failed++;
+  }
+
+  const clauses = readdirSync(matrix)
+    .filter((name) => name.endsWith(".json"))
+    .flatMap((name) => JSON.parse(readFileSync(join(matrix, name), "utf8")));
+  rmSync(scratch, { recursive: true, force: true });
+
+  console.log(`\n==== ${job.name}\n${output.trimEnd()}`);
+  return { job, ...counts, clauses };
+}
+
+/** @param {Job} job @param {string} junit */
+function command({ runtime, files, kind }, junit) {
+  const { filter } = options;
+  const pattern = filter?.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  switch (runtime.name) {
+    case "deno":
+      return [
+        runtime.path,
+        "test",
+        "--no-check", // `check` has done that
+        ...(inCI ? ["--frozen"] : []),
+        "--allow-env",
+        "--allow-read",
+        // Drivers talk to the servers they start, and keep notes of them.
+        ...(kind !== "unit"
+          ? ["--allow-net", "--allow-run", "--allow-write", "--allow-sys"]
+          : []),
+        `--junit-path=${junit}`,
+        ...(filter ? [`--filter=${filter}`] : []),
+        ...files,
+      ];
+    case "bun":
+      return [
+        runtime.path,
+        "test",
+        "--timeout=120000", // the other two have none; clauses take their time
+        "--reporter=junit",
+        `--reporter-outfile=${junit}`,
+        ...(pattern ? [`--test-name-pattern=${pattern}`] : []),
+        ...files.map((file) => `./${file}`),
+      ];
+    case "node":
+      return [
+        drives(kind) ? process.execPath : runtime.path,
+        "--enable-source-maps",
+        "--test",
+        "--test-concurrency=1",
+        "--test-reporter=spec",
+        "--test-reporter-destination=stdout",
+        "--test-reporter=junit",
+        `--test-reporter-destination=${junit}`,
+        ...(pattern ? [`--test-name-pattern=${pattern}`] : []),
+        ...files.map((file) => join(bundles, file.replace(/\.ts$/, ".mjs"))),
+      ];
+  }
+}
+
+/**
+ * The leaves of a JUnit file, which all three runners can write.
+ *
+ * @param {string} xml
+ */
+function testCases(xml) {
+  const cases = [];
+  // A case closes itself, or has a body that says how it went.
+  const pattern =
+    /<testcase\b((?:"[^"]*"|[^">])*?)(?:\/>|>([^]*?)<\/testcase>)/g;
+  for (const [, attributes = "", body = ""] of xml.matchAll(pattern)) {
+    const name = / name="([^"]*)"/.exec(` ${attributes}`)?.[1] ?? "";
+    const result = /<(failure|error)\b/.test(body)
+      ? /** @type {const} */ ("failed")
+      : /<skipped\b/.test(body)
+      ? /** @type {const} */ ("skipped")
+      : /** @type {const} */ ("passed");
+    cases.push({ name, result });
+  }
+  // Deno lists a suite beside its tests, "suite" beside "suite > test"; Node
+  // counts a file without any test as one that passed.
+  const suites = new Set();
+  for (const { name } of cases) {
+    const parts = name.split(" &gt; ");
+    while (parts.pop() && parts.length) suites.add(parts.join(" &gt; "));
+  }
+  return cases.filter(({ name, result }) =>
+    !suites.has(name) && !(result === "passed" && name.endsWith("_test.mjs"))
+  );
+}
+
+/**
+ * Prints the matrix, and keeps the one in the README true.
+ *
+ * @param {Outcome[]} outcomes
+ * @param {boolean} whole every test of every runtime has run
+ */
+function settleMatrix(outcomes, whole) {
+  const columns = outcomes
+    .filter(({ clauses }) => clauses.length > 0)
+    .map(({ job, clauses }) => ({ title: job.runtime.column, clauses }));
+  if (columns.length === 0) return true;
+  const table = renderMatrix(matrixOf(columns));
+  console.log(`\n==== the clauses, by runtime\n\n${table}`);
+  if (!whole) return true;
+
+  const text = existsSync(readme) ? readFileSync(readme, "utf8") : "";
+  const updated = replaceMatrix(text, table);
+  if (updated === text) return true;
+  if (updated === undefined) {
+    console.log("FAILED: README.md has no <!-- matrix:begin --> and :end -->");
+  } else if (options["update-matrix"]) {
+    writeFileSync(readme, updated);
+    console.log("README.md has the new matrix.");
+    return true;
+  } else {
+    console.log(
+      `${inCI ? "FAILED" : "NOTE"}: README.md has another matrix; ` +
+        "if this one is right, run `npm test -- --update-matrix`.",
+    );
+  }
+  return !inCI;
+}
