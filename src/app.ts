@@ -15,7 +15,7 @@ import {
   eventStream,
   health,
   type ShutdownController,
-} from "../lastcall/mod.ts";
+} from "#lastcall";
 
 /** The bytes of a request body. */
 const BODY_LIMIT = 1_048_576;

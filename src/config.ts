@@ -13,7 +13,7 @@ import {
   readEnvironment,
   secret,
 } from "./kit/environment.ts";
-import { LONGEST_WAIT } from "../lastcall/mod.ts";
+import { LONGEST_WAIT } from "#lastcall";
 
 /** `expected` is the end of the sentence that a wrong value is answered with. */
 function text(expected: string, fits: (text: string) => boolean) {

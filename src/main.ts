@@ -6,7 +6,7 @@ import { listConfig, readConfig } from "./config.ts";
 import { Console } from "./kit/console.ts";
 import { openLog } from "./kit/logging.ts";
 import { Metrics } from "./kit/metrics.ts";
-import { Checks, run, serve, ShutdownController } from "../lastcall/mod.ts";
+import { Checks, run, serve, ShutdownController } from "#lastcall";
 
 /** Everything that happens, in order. Returns the exit code. */
 async function main(): Promise<number> {

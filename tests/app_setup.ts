@@ -1,11 +1,9 @@
+import { Checks, ShutdownController } from "#lastcall";
+import { FakeClock, FakeServer } from "#lastcall/testing";
 import { type App, createApp } from "../src/app.ts";
 import { type Config, readConfig } from "../src/config.ts";
 import { type LoggingOptions, openLog } from "../src/kit/logging.ts";
 import { Metrics } from "../src/kit/metrics.ts";
-import { Checks } from "../lastcall/health.ts";
-import { ShutdownController } from "../lastcall/shutdown.ts";
-import { FakeClock } from "../lastcall/tests/fake_clock.ts";
-import { FakeServer } from "../lastcall/tests/fake_server.ts";
 
 /** The app as `main.ts` makes it, with its demo; what it logs is kept. */
 export function setup(

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { describe, test } from "node:test";
 import { health } from "../health.ts";
 import { setup } from "../../tests/app_setup.ts";
-import { settle } from "./fake_clock.ts";
+import { settle } from "../testing/fake_clock.ts";
 
 const never = () => new Promise<never>(() => {});
 

@@ -7,8 +7,8 @@ import { run } from "../run.ts";
 import { serve } from "../serve.ts";
 import { ShutdownController, type ShutdownOptions } from "../shutdown.ts";
 import { StartError } from "../start_error.ts";
-import { FakeClock, settle } from "./fake_clock.ts";
-import { FakeRuntime } from "./fake_runtime.ts";
+import { FakeClock, settle } from "../testing/fake_clock.ts";
+import { FakeRuntime } from "../testing/fake_runtime.ts";
 
 const app = { fetch: () => new Response("hello") };
 

@@ -9,8 +9,8 @@ import { describe, test } from "node:test";
 import { systemClock } from "../clock.ts";
 import type { LogEntry } from "../log.ts";
 import { ShutdownController, type ShutdownOptions } from "../shutdown.ts";
-import { FakeClock, settle } from "./fake_clock.ts";
-import { FakeServer } from "./fake_server.ts";
+import { FakeClock, settle } from "../testing/fake_clock.ts";
+import { FakeServer } from "../testing/fake_server.ts";
 
 function setup(options: ShutdownOptions = {}) {
   const clock = new FakeClock();

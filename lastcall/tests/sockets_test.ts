@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, test } from "node:test";
 import { Sockets } from "../sockets.ts";
-import { FakeClock, settle } from "./fake_clock.ts";
+import { FakeClock, settle } from "../testing/fake_clock.ts";
 
 function setup(batch: number, count: number) {
   const clock = new FakeClock();

@@ -7,7 +7,7 @@ import * as runtime from "#runtime";
 import { serveAdmin } from "../../src/kit/admin.ts";
 import { openLog } from "../../src/kit/logging.ts";
 import { Metrics } from "../../src/kit/metrics.ts";
-import { Checks, run, serve, ShutdownController } from "../../lastcall/mod.ts";
+import { Checks, run, serve, ShutdownController } from "#lastcall";
 
 const { write: print } = runtime.stdout;
 const { log } = openLog({ level: "info", pretty: false, colors: false, print });

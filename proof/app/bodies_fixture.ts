@@ -9,7 +9,7 @@ import {
   run,
   serve,
   ShutdownController,
-} from "../../lastcall/mod.ts";
+} from "#lastcall";
 
 const { log } = openLog({
   level: "info",

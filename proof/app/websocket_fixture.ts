@@ -9,7 +9,7 @@ import {
   serve,
   ShutdownController,
   upgradeWebSocket,
-} from "../../lastcall/mod.ts";
+} from "#lastcall";
 
 const { write: print } = runtime.stdout;
 const { log } = openLog({ level: "info", pretty: false, colors: false, print });

@@ -1,5 +1,5 @@
 import * as runtime from "#runtime";
-import { run, serve, ShutdownController } from "../../lastcall/mod.ts";
+import { run, serve, ShutdownController } from "#lastcall";
 import { app, listening } from "./app.js";
 
 const shutdown = new ShutdownController();

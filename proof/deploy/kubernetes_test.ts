@@ -6,8 +6,7 @@ import { assert, assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { parseAllDocuments } from "yaml";
-import { health } from "../../lastcall/health.ts";
-import { ShutdownController } from "../../lastcall/shutdown.ts";
+import { health, ShutdownController } from "#lastcall";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;

@@ -16,7 +16,7 @@ import {
   serve,
   ShutdownController,
   upgradeWebSocket,
-} from "../../lastcall/mod.ts";
+} from "#lastcall";
 
 const result = readConfig(runtime.env);
 if (!result.ok) throw new Error(result.problems.join(" "));

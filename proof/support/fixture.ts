@@ -45,7 +45,7 @@ import {
   serve,
   ShutdownController,
   upgradeWebSocket,
-} from "../../lastcall/mod.ts";
+} from "#lastcall";
 
 const env = (name: string) => runtime.env(name) || undefined;
 const ms = (name: string, fallback: number) => Number(env(name) ?? fallback);

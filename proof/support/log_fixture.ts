@@ -12,7 +12,7 @@ import {
   run,
   serve,
   ShutdownController,
-} from "../../lastcall/mod.ts";
+} from "#lastcall";
 
 const { stdout, stderr } = runtime;
 const { log } = openLog({

@@ -1,4 +1,4 @@
-import type { Log } from "../../lastcall/mod.ts";
+import type { Log } from "#lastcall";
 import type { Bookmark } from "./bookmark.ts";
 
 export type Action = "created" | "updated" | "deleted" | "pruned";

@@ -1,5 +1,5 @@
 import { pause } from "../kit/pause.ts";
-import { type Log, StartError } from "../../lastcall/mod.ts";
+import { type Log, StartError } from "#lastcall";
 
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 5000;

@@ -1,5 +1,5 @@
 import { pause } from "../kit/pause.ts";
-import type { Log } from "../../lastcall/mod.ts";
+import type { Log } from "#lastcall";
 import { Outage } from "./outage.ts";
 import { Unavailable } from "./store.ts";
 

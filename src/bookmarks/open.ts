@@ -1,8 +1,4 @@
-import {
-  type Log,
-  type ShutdownController,
-  StartError,
-} from "../../lastcall/mod.ts";
+import { type Log, type ShutdownController, StartError } from "#lastcall";
 import { type Action, auditLine, AuditLog } from "./audit_log.ts";
 import type { Bookmark } from "./bookmark.ts";
 import { DATABASE_URL_EXPECTED, readDatabaseUrl } from "./database_url.ts";

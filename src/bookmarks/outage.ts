@@ -1,4 +1,4 @@
-import type { Log } from "../../lastcall/mod.ts";
+import type { Log } from "#lastcall";
 
 /**
  * Says once that the database is out of reach, and once that it is back, and not

@@ -1,5 +1,5 @@
 import type { Row, Sql } from "postgres";
-import { type Log, StartError } from "../../lastcall/mod.ts";
+import { type Log, StartError } from "#lastcall";
 import type { AuditLine } from "./audit_log.ts";
 import type { Bookmark, BookmarkFields } from "./bookmark.ts";
 import { connect, type Connecting, NotConnected } from "./connect.ts";

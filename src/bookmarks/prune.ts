@@ -1,5 +1,5 @@
 import { pause } from "../kit/pause.ts";
-import type { Log } from "../../lastcall/mod.ts";
+import type { Log } from "#lastcall";
 import type { Bookmark } from "./bookmark.ts";
 import type { Store } from "./store.ts";
 

@@ -2,7 +2,7 @@ import { Hono } from "hono";
 import { compress } from "hono/compress";
 import * as v from "valibot";
 import { Problem } from "../kit/problem.ts";
-import { bodyLimit } from "../../lastcall/mod.ts";
+import { bodyLimit } from "#lastcall";
 import { type Bookmark, bookmarkChanges, newBookmark } from "./bookmark.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import type { Bookmarks } from "./open.ts";

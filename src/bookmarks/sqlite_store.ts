@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import type { DatabaseSync } from "node:sqlite";
-import { type Log, StartError } from "../../lastcall/mod.ts";
+import { type Log, StartError } from "#lastcall";
 import type { AuditLine } from "./audit_log.ts";
 import type { Bookmark, BookmarkFields } from "./bookmark.ts";
 import type { Position } from "./cursor.ts";

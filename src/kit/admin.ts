@@ -15,7 +15,7 @@ import {
   serve,
   ShutdownController,
   StartError,
-} from "../../lastcall/mod.ts";
+} from "#lastcall";
 
 export interface AdminOptions {
   config: Pick<Config, "adminHostname" | "adminPort">;

@@ -1,5 +1,5 @@
 import type { Hono } from "hono";
-import type { Output, Server, ShutdownController } from "../../lastcall/mod.ts";
+import type { Output, Server, ShutdownController } from "#lastcall";
 
 /** How often what is in flight is looked at, in milliseconds. */
 const LOOK = 100;

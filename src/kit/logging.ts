@@ -13,7 +13,7 @@ import {
   lossOf,
   type Lost,
   type Output,
-} from "../../lastcall/mod.ts";
+} from "#lastcall";
 
 export interface LoggingOptions {
   level: LogEntry["level"];

@@ -5,7 +5,7 @@ import {
   auditLine,
   AuditLog,
 } from "../../src/bookmarks/audit_log.ts";
-import type { LogEntry } from "../../lastcall/mod.ts";
+import type { LogEntry } from "#lastcall";
 
 function line(n: number): AuditLine {
   const id = `line ${n}`;

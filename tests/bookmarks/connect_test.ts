@@ -10,7 +10,7 @@ import {
   isDatabaseUrl,
   readDatabaseUrl,
 } from "../../src/bookmarks/database_url.ts";
-import { type LogEntry, StartError } from "../../lastcall/mod.ts";
+import { type LogEntry, StartError } from "#lastcall";
 
 describe("a DATABASE_URL", () => {
   const good: [text: string, means: ReturnType<typeof readDatabaseUrl>][] = [

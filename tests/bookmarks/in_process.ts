@@ -7,11 +7,7 @@ import { bookmarks, openBookmarks } from "../../src/bookmarks/mod.ts";
 import type { Bookmarks } from "../../src/bookmarks/open.ts";
 import { readConfig } from "../../src/config.ts";
 import { Metrics } from "../../src/kit/metrics.ts";
-import {
-  Checks,
-  type LogEntry,
-  ShutdownController,
-} from "../../lastcall/mod.ts";
+import { Checks, type LogEntry, ShutdownController } from "#lastcall";
 import type { TestDatabase } from "./databases.ts";
 
 export type Ask = (path: string, init?: RequestInit) => Promise<Response>;

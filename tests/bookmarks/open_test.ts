@@ -11,7 +11,7 @@ import {
   scratchFolder,
 } from "../../proof/support/server_process.ts";
 import { openBookmarks } from "../../src/bookmarks/mod.ts";
-import { StartError } from "../../lastcall/mod.ts";
+import { StartError } from "#lastcall";
 import { spawnApp, startApp } from "./app_process.ts";
 import { kinds, missing, sqlite, withDatabase } from "./databases.ts";
 import { openApp, quietController } from "./in_process.ts";

@@ -1,4 +1,4 @@
-import { defaultLimits } from "../../lastcall/serve.ts";
+import { defaultLimits } from "#lastcall";
 import { splitWords } from "./command.ts";
 import { type Diagnosis, error, warning } from "./finding.ts";
 import { timeSpan } from "./time_span.ts";

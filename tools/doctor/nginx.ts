@@ -1,4 +1,4 @@
-import { defaultLimits } from "../../lastcall/serve.ts";
+import { defaultLimits } from "#lastcall";
 import { type Diagnosis, error, type Finding, warning } from "./finding.ts";
 import { timeSpan } from "./time_span.ts";
 

@@ -12,7 +12,7 @@ import { type Evidence, judge, ownTrouble, UNACCEPTED } from "../drill/fate.js";
 import { Load } from "../drill/load.js";
 import { Problem } from "../drill/problem.js";
 import { ResponseReader } from "../drill/response_reader.js";
-import { FakeClock, settle } from "../../lastcall/tests/fake_clock.ts";
+import { FakeClock, settle } from "#lastcall/testing";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const bytes = (text: string) => new TextEncoder().encode(text);
