@@ -7,6 +7,7 @@ import {
   eventStream as eventStreamOf,
   type EventStreamOptions,
 } from "./event_stream.ts";
+import type { Clock } from "./clock.ts";
 import { jsonLogTo, type Log } from "./log.ts";
 import { run as runOn, type RunOptions } from "./run.ts";
 import { serve as serveOn, type ServeOptions, type Server } from "./serve.ts";
@@ -44,8 +45,9 @@ export const jsonLog: Log = jsonLogTo(runtime.stdout);
 
 /** The controller, with `jsonLog` where no other log is given. */
 export class ShutdownController extends Controller {
-  constructor(options: ShutdownOptions = {}) {
-    super({ log: jsonLog, ...options });
+  /** The clock is for tests; see `FakeClock`. */
+  constructor(options: ShutdownOptions = {}, clock?: Clock) {
+    super({ log: jsonLog, ...options }, clock);
   }
 }
 

@@ -1,9 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { getLogger, withContext } from "@logtape/logtape";
 import { describe, test } from "node:test";
-import type { Output } from "../runtimes/runtime.ts";
 import { type LoggingOptions, openLog } from "../src/kit/logging.ts";
-import { jsonLogTo } from "../lastcall/log.ts";
 
 function open(options: Partial<LoggingOptions> = {}) {
   const lines: string[] = [];
@@ -108,20 +106,6 @@ describe("what tells of dropped lines", () => {
       bytes: 600,
     });
     assertMatch(told(true), / WARN +log lines dropped count=3 bytes=600$/);
-  });
-
-  test("is one in the engine's own log too", () => {
-    let line = "";
-    const write: Output["write"] = (_, describeLost) =>
-      void (line = describeLost!(lost));
-    jsonLogTo({ write })({ level: "info", message: "shutdown began" });
-    const { time: _, ...rest } = JSON.parse(line);
-    assertEquals(rest, {
-      level: "warn",
-      message: "log lines dropped",
-      count: 3,
-      bytes: 600,
-    });
   });
 });
 

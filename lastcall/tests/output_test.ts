@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { describe, test } from "node:test";
 import { BoundedOutput, MOST_WAITING } from "../../runtimes/output.ts";
 import type { Lost } from "../../runtimes/runtime.ts";
-import { settle } from "./fake_clock.ts";
+import { settle } from "../testing/fake_clock.ts";
 
 /** A descriptor whose reader does what the test says. */
 class FakeSink {

@@ -7,8 +7,8 @@ import {
   ShutdownController,
   type ShutdownOptions,
 } from "../shutdown.ts";
-import { FakeClock, settle } from "./fake_clock.ts";
-import { FakeServer } from "./fake_server.ts";
+import { FakeClock, settle } from "../testing/fake_clock.ts";
+import { FakeServer } from "../testing/fake_server.ts";
 
 const stuck = { method: "GET", path: "/never", ageMs: 4000 };
 
