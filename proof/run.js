@@ -199,28 +199,19 @@ function testFiles(folder) {
 async function bundle(files) {
   rmSync(bundles, { recursive: true, force: true });
   mkdirSync(bundles, { recursive: true });
-  // The start command is under test too, and Deno and Bun have no such import.
-  const esbuild = await import("esbuild");
-  await esbuild.build({
-    absWorkingDir: root,
+  // Deno has no esbuild, and needs none.
+  const { build, forNode } = await import("../scripts/bundle.js");
+  const isBuilt = build({
+    ...forNode,
     entryPoints: files,
     outbase: root,
     outdir: bundles,
     outExtension: { ".js": ".mjs" },
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node20",
-    // As in build.js: ws is CommonJS.
-    banner: {
-      js: 'import { createRequire } from "node:module";' +
-        "const require = createRequire(import.meta.url);",
-    },
     // They work as packages from node_modules, and esbuild as nothing else.
     external: ["esbuild", "typescript", "yaml"],
     sourcemap: "inline",
-    logLevel: "warning",
   });
+  if (!isBuilt) throw new Error("the tests could not be built");
 }
 
 /**

@@ -1,4 +1,5 @@
 /** The app itself, as a user starts it. */
+import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
 import {
@@ -7,6 +8,7 @@ import {
   Process,
   root,
   runtime,
+  scratchFolder,
   type SpawnOptions,
 } from "../support/server_process.ts";
 import { Terminal } from "../support/pty.ts";
@@ -70,4 +72,33 @@ export async function portOf(
 ): Promise<number> {
   const { json } = await server.logged(message);
   return Number(new URL(String(json?.url)).port);
+}
+
+/** A copy of what a start needs, with a .env in it. */
+export function projectWith(env = ""): string {
+  const folder = fs.mkdtempSync(path.join(scratchFolder(), "project-"));
+  const names = [
+    "src",
+    "lastcall",
+    "runtimes",
+    "tests/std-assert",
+    "package.json",
+    "deno.json",
+    "deno.lock",
+    "bunfig.toml",
+    "scripts",
+  ];
+  for (const name of names) {
+    fs.cpSync(path.join(root, name), path.join(folder, name), {
+      recursive: true,
+    });
+  }
+  if (runtime !== "deno") {
+    fs.symlinkSync(
+      path.join(root, "node_modules"),
+      path.join(folder, "node_modules"),
+    );
+  }
+  fs.writeFileSync(path.join(folder, ".env"), env);
+  return folder;
 }

@@ -1,15 +1,13 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import * as fs from "node:fs";
-import * as path from "node:path";
 import { after, afterEach, describe, test } from "node:test";
+import { killAll, removeScratch, runtime } from "../support/server_process.ts";
 import {
-  killAll,
-  removeScratch,
-  root,
-  runtime,
-  scratchFolder,
-} from "../support/server_process.ts";
-import { command, devCommand, portOf, startWith } from "./app_process.ts";
+  command,
+  devCommand,
+  portOf,
+  projectWith,
+  startWith,
+} from "./app_process.ts";
 
 afterEach(killAll);
 after(removeScratch);
@@ -53,35 +51,6 @@ if (runtime === "node") {
     assertEquals(code, 0, printing.describe());
     assertMatch(printing.output(), /^PORT=0 {2}# environment$/m);
   });
-}
-
-/** A copy of what a start needs, with a .env in it. */
-function projectWith(env: string): string {
-  const folder = fs.mkdtempSync(path.join(scratchFolder(), "project-"));
-  const names = [
-    "src",
-    "lastcall",
-    "runtimes",
-    "tests/std-assert",
-    "package.json",
-    "deno.json",
-    "deno.lock",
-    "bunfig.toml",
-    "build.js",
-  ];
-  for (const name of names) {
-    fs.cpSync(path.join(root, name), path.join(folder, name), {
-      recursive: true,
-    });
-  }
-  if (runtime !== "deno") {
-    fs.symlinkSync(
-      path.join(root, "node_modules"),
-      path.join(folder, "node_modules"),
-    );
-  }
-  fs.writeFileSync(path.join(folder, ".env"), env);
-  return folder;
 }
 
 describe("a .env file", () => {

@@ -1,7 +1,7 @@
 // Who takes part, made ready to run: each is one bundle, so that none pays for
 // how its sources are found.
 
-import { build } from "esbuild";
+import { build, forNode } from "../../scripts/bundle.js";
 import { mkdtempSync, rmSync } from "node:fs";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
@@ -68,30 +68,20 @@ function run(runtime, path, file) {
  * @param {string} source
  * @param {string} scratch
  */
-async function bundle(runtime, source, scratch) {
+function bundle(runtime, source, scratch) {
   const outfile = join(scratch, source.replaceAll("/", "_") + ".mjs");
-  await build({
+  const isBuilt = build({
+    ...forNode,
     entryPoints: [join(import.meta.dirname, source)],
     outfile,
-    bundle: true,
-    format: "esm",
-    logLevel: "warning",
-    ...runtime === "node"
-      ? {
-        platform: "node",
-        target: "node20",
-        // As in build.js: ws is CommonJS.
-        banner: {
-          js: 'import { createRequire } from "node:module";' +
-            "const require = createRequire(import.meta.url);",
-        },
-      }
-      : {
-        platform: "neutral",
-        conditions: [runtime],
-        external: ["node:*"],
-      },
+    ...runtime === "node" ? {} : {
+      platform: "neutral",
+      conditions: [runtime],
+      external: ["node:*"],
+      banner: {},
+    },
   });
+  if (!isBuilt) throw new Error(`${source} could not be built`);
   return outfile;
 }
 

@@ -343,7 +343,7 @@ async function endServer(server) {
 function appCommand({ name, path }) {
   if (name === "bun") return [path, join(root, "src/main.ts")];
   if (name === "node") {
-    execFileSync(process.execPath, [join(root, "build.js")]);
+    execFileSync(process.execPath, [join(root, "scripts/build.js")]);
     return [path, join(root, "dist/main.js")];
   }
   // With the rights of `deno task start`, and without a wrapper in front.

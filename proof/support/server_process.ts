@@ -369,18 +369,10 @@ async function runEsbuild(source: string): Promise<string> {
   const name = path.basename(source, ".ts") + ".mjs";
   const outfile = path.join(scratchFolder(), name);
   const esbuild = new Process([
-    path.join(root, "node_modules/.bin/esbuild"),
-    path.join(root, source),
-    "--bundle",
-    "--platform=node",
-    "--format=esm",
-    "--target=node20",
-    "--sourcemap",
-    // As in build.js: ws is CommonJS.
-    '--banner:js=import { createRequire } from "node:module";' +
-    "const require = createRequire(import.meta.url);",
-    "--log-level=warning",
-    `--outfile=${outfile}`,
+    process.execPath,
+    path.join(root, "scripts/build.js"),
+    source,
+    outfile,
   ]);
   const { code } = await esbuild.exited;
   if (code !== 0) throw new Error(`esbuild: ${esbuild.describe()}`);

@@ -6,20 +6,18 @@ import process from "node:process";
 
 if (process.versions["bun"]) await import("./main.ts");
 else {
-  const { build } = await import("esbuild");
+  const { build, forNode } = await import("../../scripts/bundle.js");
   const outfile = join(
     import.meta.dirname,
     "../../node_modules/.cache/lastcall-doctor/main.mjs",
   );
-  await build({
-    entryPoints: [join(import.meta.dirname, "main.ts")],
+  const entryPoints = [join(import.meta.dirname, "main.ts")];
+  const built = build({
+    ...forNode,
+    entryPoints,
     outfile,
-    bundle: true,
     packages: "external",
-    platform: "node",
-    format: "esm",
-    target: "node20",
-    logLevel: "warning",
   });
-  await import(outfile);
+  if (built) await import(outfile);
+  else process.exitCode = 1;
 }

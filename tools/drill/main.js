@@ -10,9 +10,12 @@ import { HELP, readOptions } from "./options.js";
 import { Problem } from "./problem.js";
 import { describe, Progress } from "./terminal.js";
 
+const BUNDLE = "dist/main.js";
+
 /** @returns {Promise<number>} */
 async function main() {
-  const read = readOptions(process.argv.slice(2), ownCommand());
+  const own = ownCommand();
+  const read = readOptions(process.argv.slice(2), own);
   if (!read.ok) {
     for (const problem of read.problems) console.error(problem);
     return 78; // EX_CONFIG, as sysexits.h has it
@@ -26,6 +29,9 @@ async function main() {
     file !== undefined
   );
   if (files.map(canWrite).includes(false)) return 78;
+  if (options.command === own && own.includes(BUNDLE) && !await isBuilt()) {
+    return 1;
+  }
 
   // Servers have process groups of their own: a Ctrl-C is ours alone. What is
   // alive ends with us.
@@ -62,8 +68,13 @@ async function main() {
 /** The template's own server, on the runtime at hand. */
 function ownCommand() {
   if (process.versions["deno"]) return [process.execPath, "task", "start"];
-  const file = process.versions["bun"] ? "src/main.ts" : "dist/main.js";
+  const file = process.versions["bun"] ? "src/main.ts" : BUNDLE;
   return [process.execPath, file];
+}
+
+async function isBuilt() {
+  const { app, build } = await import("../../scripts/bundle.js");
+  return build(app);
 }
 
 /**
