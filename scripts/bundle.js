@@ -23,7 +23,7 @@ export const forNode = {
 /** @satisfies {import("esbuild").BuildOptions} */
 export const app = {
   ...forNode,
-  entryPoints: ["src/main.ts"],
+  entryPoints: /** @type {[string]} */ (["src/main.ts"]),
   outfile: "dist/main.js",
 };
 
