@@ -36,9 +36,9 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { startPostgres } from "../tests/postgres.js"; // example:line
 import { matrixOf, renderMatrix, replaceMatrix } from "./matrix.js";
-import { cleanEnv, findRuntime, HERE, RUNTIMES } from "./runtimes.js";
+import { cleanEnv, findRuntime, HERE, RUNTIMES } from "../scripts/runtimes.js";
 
-/** @import { FoundRuntime, RuntimeKey } from "./runtimes.js" */
+/** @import { FoundRuntime, RuntimeKey } from "../scripts/runtimes.js" */
 /** @import { ClauseResult } from "./matrix.js" */
 
 /**

@@ -5,8 +5,8 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { cleanEnv } from "../runtimes.js";
-import { which } from "../which.js";
+import { cleanEnv } from "../../scripts/runtimes.js";
+import { which } from "../../scripts/which.js";
 
 /** @typedef {"server" | "client"} Side */
 

@@ -7,7 +7,7 @@ import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { findRuntime } from "../runtimes.js";
+import { findRuntime } from "../../scripts/runtimes.js";
 import { Child } from "./child.js";
 
 /** @typedef {"deno" | "bun" | "node"} RuntimeName */

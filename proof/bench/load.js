@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
-import { which } from "../which.js";
+import { which } from "../../scripts/which.js";
 import { onItsCore } from "./child.js";
 
 /** @typedef {import("./app.js").Route} Route */

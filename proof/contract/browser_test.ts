@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import process from "node:process";
 import { assertEquals } from "@std/assert";
-import { which } from "../which.js";
+import { which } from "../../scripts/which.js";
 import { makeCertificate } from "../support/certificate.ts";
 import { clause, Skip } from "../support/clause.ts";
 import { endedClean } from "../support/expect.ts";

@@ -60,7 +60,7 @@ describe("each Containerfile", () => {
 
     test(`${name}: pins the version that the tests run on`, () => {
       const pinned = /pinned: "([^"]+)"/g;
-      const versions = [...read("proof/runtimes.js").matchAll(pinned)]
+      const versions = [...read("scripts/runtimes.js").matchAll(pinned)]
         .map(([, version]) => version);
       const images = [build, last].flat()
         .flatMap(({ text }) => /\b(node|bun|deno):\S+/.exec(text)?.[0] ?? []);

@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import process from "node:process";
-import { cleanEnv } from "../runtimes.js";
+import { cleanEnv } from "../../scripts/runtimes.js";
 
 /** @type {Set<Program>} */
 const running = new Set();

@@ -34,13 +34,13 @@ import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { parse } from "yaml";
-import { findRuntime } from "../runtimes.js";
-import { which } from "../which.js";
+import { findRuntime } from "../../scripts/runtimes.js";
+import { which } from "../../scripts/which.js";
 import { startHaproxy, startNginx } from "./balancer.js";
 import { Load } from "./load.js";
 import { Program } from "./program.js";
 
-/** @import { FoundRuntime, RuntimeKey } from "../runtimes.js" */
+/** @import { FoundRuntime, RuntimeKey } from "../../scripts/runtimes.js" */
 /** @import { Failure, Request } from "./load.js" */
 
 /** What the clients ask for. @type {Request[]} */

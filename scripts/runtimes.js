@@ -138,7 +138,7 @@ function compare(a, b) {
   return a.localeCompare(b, "en", { numeric: true });
 }
 
-// `node proof/runtimes.js deno` says where Deno is, for scripts.
+// `node scripts/runtimes.js deno` says where Deno is, for scripts.
 if (import.meta.main ?? process.argv[1] === import.meta.filename) {
   const key = /** @type {RuntimeKey} */ (process.argv[2]);
   console.log(findRuntime(key).path);

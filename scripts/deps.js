@@ -1,0 +1,26 @@
+// `npm run deps`: after a change of package.json, brings the three lock files along.
+
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import process from "node:process";
+import { cleanEnv, findRuntime } from "./runtimes.js";
+
+const root = join(import.meta.dirname, "..");
+
+/** @param {string} file @param {string[]} args */
+function run(file, args) {
+  console.log(`\n# ${args.join(" ")}`);
+  // npm is a script of the shell's on Windows.
+  const shell = file === "npm" && process.platform === "win32";
+  const env = cleanEnv();
+  execFileSync(file, args, { cwd: root, env, shell, stdio: "inherit" });
+}
+
+run("npm", ["install"]);
+run(findRuntime("bun").path, ["install", "--lockfile-only"]);
+run(findRuntime("deno").path, [
+  "install",
+  "--frozen=false",
+  "--entrypoint",
+  "src/main.ts",
+]);
