@@ -39,6 +39,7 @@ export {
 } from "./shutdown.ts";
 export type { RunOptions } from "./run.ts";
 export { StartError } from "./start_error.ts";
+export { version } from "./version.ts";
 
 /** JSON lines on stdout. */
 export const jsonLog: Log = jsonLogTo(runtime.stdout);
