@@ -2,8 +2,8 @@
 // exit code and the arguments need nobody to hand them on.
 //
 // package.json says `exec` first, for npm: a shell that stays between them dies
-// of npm's SIGTERM, and the server never hears of it. On Windows exec.cmd is the
-// `exec`.
+// of npm's SIGTERM, and the server never hears of it. Windows has no `exec`:
+// start it by `node scripts/start.js` there.
 
 import process from "node:process";
 
