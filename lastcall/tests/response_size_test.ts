@@ -1,7 +1,11 @@
 import * as runtime from "#runtime";
 import { assertEquals } from "@std/assert";
 import { describe, test } from "node:test";
-import { denoSizeOf, isRight, type SizeOf } from "../../runtimes/response_size.ts";
+import {
+  denoSizeOf,
+  isRight,
+  type SizeOf,
+} from "../../runtimes/response_size.ts";
 import type { Runtime } from "../../runtimes/runtime.ts";
 
 const here: Runtime = runtime;

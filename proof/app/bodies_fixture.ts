@@ -4,12 +4,7 @@ import { createApp } from "../../src/app.ts";
 import { readConfig } from "../../src/config.ts";
 import { openLog } from "../../src/kit/logging.ts";
 import { Metrics } from "../../src/kit/metrics.ts";
-import {
-  Checks,
-  run,
-  serve,
-  ShutdownController,
-} from "#lastcall";
+import { Checks, run, serve, ShutdownController } from "#lastcall";
 
 const { log } = openLog({
   level: "info",

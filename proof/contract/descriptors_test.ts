@@ -5,7 +5,13 @@
 import * as fs from "node:fs";
 import { assertEquals } from "@std/assert";
 import { clause } from "../support/clause.ts";
-import { assertWithin, delay, endedClean, isDeno, isNode } from "../support/expect.ts";
+import {
+  assertWithin,
+  delay,
+  endedClean,
+  isDeno,
+  isNode,
+} from "../support/expect.ts";
 import { type RawClient, text } from "../support/raw_client.ts";
 import {
   commandFor,

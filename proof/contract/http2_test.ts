@@ -10,7 +10,13 @@ import * as tls from "node:tls";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { makeCertificate } from "../support/certificate.ts";
 import { clause } from "../support/clause.ts";
-import { assertWithin, delay, ended, endedClean, isNode } from "../support/expect.ts";
+import {
+  assertWithin,
+  delay,
+  ended,
+  endedClean,
+  isNode,
+} from "../support/expect.ts";
 import { descriptorsOf } from "../support/proc.ts";
 import { Cut, isPattern, text } from "../support/raw_client.ts";
 import { PREFACE, RawHttp2 } from "../support/raw_http2.ts";

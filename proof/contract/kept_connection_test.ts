@@ -23,7 +23,11 @@ import {
   requestBytes,
   text,
 } from "../support/raw_client.ts";
-import { runtime, type ServerProcess, startFixture } from "../support/server_process.ts";
+import {
+  runtime,
+  type ServerProcess,
+  startFixture,
+} from "../support/server_process.ts";
 
 const isBun = runtime === "bun";
 const MB = 1_000_000;

@@ -11,7 +11,12 @@ import { clause, Skip } from "../support/clause.ts";
 import { assertWithin, delay, isDeno } from "../support/expect.ts";
 import { inTerminal } from "../support/pty.ts";
 import { RawClient } from "../support/raw_client.ts";
-import { app, commandFor, Process, scratchFolder } from "../support/server_process.ts";
+import {
+  app,
+  commandFor,
+  Process,
+  scratchFolder,
+} from "../support/server_process.ts";
 
 const fixture = "proof/support/log_fixture.ts";
 /** So long that a few hundred lines are more than may wait. */

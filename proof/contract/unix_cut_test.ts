@@ -4,7 +4,11 @@ import * as path from "node:path";
 import { assert, assertEquals } from "@std/assert";
 import { clause } from "../support/clause.ts";
 import { delay, ended, postHead } from "../support/expect.ts";
-import { type Env, scratchFolder, startFixture } from "../support/server_process.ts";
+import {
+  type Env,
+  scratchFolder,
+  startFixture,
+} from "../support/server_process.ts";
 
 clause(
   "N1",

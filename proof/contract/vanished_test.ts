@@ -10,7 +10,13 @@ import { assert, assertEquals } from "@std/assert";
 import { makeCertificate } from "../support/certificate.ts";
 import { clause } from "../support/clause.ts";
 import { dial } from "../support/dial.ts";
-import { assertWithin, delay, ended, endedClean, isDeno } from "../support/expect.ts";
+import {
+  assertWithin,
+  delay,
+  ended,
+  endedClean,
+  isDeno,
+} from "../support/expect.ts";
 import { isPattern, text } from "../support/raw_client.ts";
 import {
   type Env,

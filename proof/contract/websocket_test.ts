@@ -6,11 +6,21 @@ import { Buffer } from "node:buffer";
 import process from "node:process";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { clause } from "../support/clause.ts";
-import { assertWithin, delay, endedClean, isDeno, isNode } from "../support/expect.ts";
+import {
+  assertWithin,
+  delay,
+  endedClean,
+  isDeno,
+  isNode,
+} from "../support/expect.ts";
 import { descriptorsOf, memoryOf } from "../support/proc.ts";
 import { text } from "../support/raw_client.ts";
 import { frame, RawWebSocket, upgradeBytes } from "../support/raw_websocket.ts";
-import { runtime, type ServerProcess, startFixture } from "../support/server_process.ts";
+import {
+  runtime,
+  type ServerProcess,
+  startFixture,
+} from "../support/server_process.ts";
 
 const isBun = runtime === "bun";
 const MEBIBYTE = 1_048_576;

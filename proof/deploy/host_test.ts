@@ -17,7 +17,7 @@ import {
   removeScratch,
   ServerProcess,
 } from "../support/server_process.ts";
-import { which } from "../which.js";
+import { which } from "../../scripts/which.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lastcall-host-"));
 afterEach(killAll);

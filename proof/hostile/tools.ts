@@ -9,7 +9,7 @@ import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { Process, scratchFolder } from "../support/server_process.ts";
-import { which } from "../which.js";
+import { which } from "../../scripts/which.js";
 import { attack, type AttackOptions } from "./attack.ts";
 import { hello } from "./frames.ts";
 import { fixture, type Target } from "./target.ts";

@@ -7,12 +7,7 @@ import * as runtime from "#runtime";
 import { createApp } from "../../src/app.ts";
 import { openLog } from "../../src/kit/logging.ts";
 import { Metrics } from "../../src/kit/metrics.ts";
-import {
-  Checks,
-  run,
-  serve,
-  ShutdownController,
-} from "#lastcall";
+import { Checks, run, serve, ShutdownController } from "#lastcall";
 
 const { stdout, stderr } = runtime;
 const { log } = openLog({
