@@ -7,7 +7,7 @@
 //   any other word                  test files whose path contains it
 //
 // tests/*_test.ts run inside the runtime.
-// tests/bookmarks/*_test.ts too, and start servers besides. // example:line
+// tests/bookmarks and proof/bookmarks too, and start servers besides. // example:line
 // The drivers in proof/contract, proof/app, proof/hostile and proof/deploy start
 // servers as processes; Node's drivers always run on the machine's own Node, and
 // LASTCALL_SERVER_NODE names the Node that their servers run on. All run with
@@ -57,7 +57,11 @@ const KINDS = {
   app: { folders: ["proof/app"], lanes: 2, minutes: 5 },
   hostile: { folders: ["proof/hostile"], lanes: 2, minutes: 60 },
   deploy: { folders: ["proof/deploy"], lanes: 2, minutes: 5 },
-  bookmarks: { folders: ["tests/bookmarks"], lanes: 2, minutes: 5 }, // example:line
+  bookmarks: {
+    folders: ["tests/bookmarks", "proof/bookmarks"],
+    lanes: 2,
+    minutes: 5,
+  }, // example:line
 };
 
 /** @typedef {keyof typeof KINDS} Kind */

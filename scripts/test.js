@@ -60,9 +60,11 @@ async function command() {
   const pattern = filter?.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
   const { execPath, versions } = process;
   if (versions["deno"]) {
-    const rights = ["-P=test", "--no-check"]; // `check` has looked at the types
+    const kinds = ["env", "read", "write", "net", "run", "sys"];
+    const rights = kinds.map((kind) => `--allow-${kind}`);
     const only = filter ? [`--filter=${filter}`] : [];
-    return [execPath, "test", "--quiet", ...rights, ...only, ...files];
+    // `check` has looked at the types.
+    return [execPath, "test", "--no-check", ...rights, ...only, ...files];
   }
   if (versions["bun"]) {
     const only = pattern ? [`--test-name-pattern=${pattern}`] : [];

@@ -25,6 +25,7 @@ const root = join(import.meta.dirname, "..");
 const removed = [
   "src/bookmarks",
   "tests/bookmarks",
+  "proof/bookmarks",
   "tests/postgres.js",
   "tools/eject.js",
 ];

@@ -3,8 +3,8 @@ import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import type { Action } from "../../src/bookmarks/audit_log.ts";
 import type { Bookmark } from "../../src/bookmarks/bookmark.ts";
-import { Cut, RawClient, text } from "../../proof/support/raw_client.ts";
-import type { TestDatabase } from "./databases.ts";
+import { Cut, RawClient, text } from "../support/raw_client.ts";
+import type { TestDatabase } from "../../tests/bookmarks/databases.ts";
 import type { Random } from "./random.ts";
 
 /** A write that the server has said is done. */

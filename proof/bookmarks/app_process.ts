@@ -1,9 +1,5 @@
 /** The app itself as a process, with the rights that its start task has. */
-import {
-  app,
-  commandFor,
-  ServerProcess,
-} from "../../proof/support/server_process.ts";
+import { app, commandFor, ServerProcess } from "../support/server_process.ts";
 
 export async function spawnApp(
   env: Record<string, string | number>,

@@ -6,14 +6,14 @@
 import { after, test } from "node:test";
 import process from "node:process";
 import { assert, assertEquals } from "@std/assert";
-import { killAll, removeScratch } from "../../proof/support/server_process.ts";
+import { killAll, removeScratch } from "../support/server_process.ts";
 import { startApp } from "./app_process.ts";
 import {
   kinds,
   missing,
   type TestDatabase,
   withDatabase,
-} from "./databases.ts";
+} from "../../tests/bookmarks/databases.ts";
 import { Random, seed } from "./random.ts";
 import { Writers } from "./writers.ts";
 

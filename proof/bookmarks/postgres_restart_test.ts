@@ -1,15 +1,15 @@
 /** Postgres goes away and comes back: nobody hangs, and /readyz tells the truth. */
 import { after, afterEach, test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { RawClient, type RawResponse } from "../../proof/support/raw_client.ts";
+import { RawClient, type RawResponse } from "../support/raw_client.ts";
 import {
   killAll,
   removeScratch,
   type ServerProcess,
-} from "../../proof/support/server_process.ts";
-import { startOwnPostgres } from "../postgres.js";
+} from "../support/server_process.ts";
+import { startOwnPostgres } from "../../tests/postgres.js";
 import { startApp } from "./app_process.ts";
-import { missing } from "./databases.ts";
+import { missing } from "../../tests/bookmarks/databases.ts";
 
 afterEach(killAll);
 after(removeScratch);

@@ -7,11 +7,21 @@ import { Buffer } from "node:buffer";
 import process from "node:process";
 import { assert, assertEquals } from "@std/assert";
 import { encodeCursor } from "../../src/bookmarks/cursor.ts";
-import { Cut, text } from "../../proof/support/raw_client.ts";
-import { killAll, removeScratch } from "../../proof/support/server_process.ts";
+import { Cut, text } from "../support/raw_client.ts";
+import { killAll, removeScratch } from "../support/server_process.ts";
 import { startApp } from "./app_process.ts";
-import { kinds, missing, sqlite, withDatabase } from "./databases.ts";
-import { type Ask, type InProcess, memoryApp, openApp } from "./in_process.ts";
+import {
+  kinds,
+  missing,
+  sqlite,
+  withDatabase,
+} from "../../tests/bookmarks/databases.ts";
+import {
+  type Ask,
+  type InProcess,
+  memoryApp,
+  openApp,
+} from "../../tests/bookmarks/in_process.ts";
 import { Random, seed } from "./random.ts";
 
 const cases = Number(process.env.CASES || 1000);

@@ -4,14 +4,18 @@
  */
 import { after, afterEach, test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { RawClient, type RawResponse } from "../../proof/support/raw_client.ts";
+import { RawClient, type RawResponse } from "../support/raw_client.ts";
 import {
   killAll,
   removeScratch,
   type ServerProcess,
-} from "../../proof/support/server_process.ts";
+} from "../support/server_process.ts";
 import { spawnApp, startApp } from "./app_process.ts";
-import { missing, type TestDatabase, withDatabase } from "./databases.ts";
+import {
+  missing,
+  type TestDatabase,
+  withDatabase,
+} from "../../tests/bookmarks/databases.ts";
 
 const skip = missing("SQLite");
 const WRITES = 30;

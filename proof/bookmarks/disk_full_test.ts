@@ -5,10 +5,10 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { RawClient } from "../../proof/support/raw_client.ts";
-import { killAll, removeScratch } from "../../proof/support/server_process.ts";
+import { RawClient } from "../support/raw_client.ts";
+import { killAll, removeScratch } from "../support/server_process.ts";
 import { startApp } from "./app_process.ts";
-import { sqlite } from "./databases.ts";
+import { sqlite } from "../../tests/bookmarks/databases.ts";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "lastcall-disk-"));
 

@@ -9,12 +9,17 @@ import {
   type Process,
   removeScratch,
   scratchFolder,
-} from "../../proof/support/server_process.ts";
+} from "../support/server_process.ts";
 import { openBookmarks } from "../../src/bookmarks/mod.ts";
 import { StartError } from "#lastcall";
 import { spawnApp, startApp } from "./app_process.ts";
-import { kinds, missing, sqlite, withDatabase } from "./databases.ts";
-import { openApp, quietController } from "./in_process.ts";
+import {
+  kinds,
+  missing,
+  sqlite,
+  withDatabase,
+} from "../../tests/bookmarks/databases.ts";
+import { openApp, quietController } from "../../tests/bookmarks/in_process.ts";
 
 const noSqlite = missing("SQLite");
 const noPostgres = missing("Postgres");
