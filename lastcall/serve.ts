@@ -47,7 +47,7 @@ export interface Server {
   readonly shutdown: ShutdownController;
 }
 
-/** Which runtime knows which of these is told in the guide. */
+/** Which runtime knows which of these: docs/limits.md. */
 export const defaultLimits: Limits = {
   headTimeout: 10_000,
   requestTimeout: 60_000,

@@ -1,4 +1,4 @@
-// The matrix of clauses by runtime: what README.md shows is what the suite saw.
+// The matrix of clauses by runtime: what lastcall/CONTRACT.md shows is what the suite saw.
 
 /**
  * @typedef {object} ClauseResult

@@ -1,17 +1,11 @@
-// Runs the tests: `npm test` on every runtime, `deno task test` and
-// `bun run test` on their own.
+// The proof: `npm run proof` on every runtime, `deno task proof` and
+// `bun run proof` on their own; --help tells the rest.
 //
-//   --only deno|bun|node20|node24   one runtime; may be repeated
-//   --filter <text>                 tests whose name contains it
-//   --update-matrix                 write the matrix into README.md
-//   any other word                  test files whose path contains it
-//
-// tests/*_test.ts run inside the runtime.
-// tests/bookmarks and proof/bookmarks too, and start servers besides. // example:line
-// The drivers in proof/contract, proof/app, proof/hostile and proof/deploy start
-// servers as processes; Node's drivers always run on the machine's own Node, and
-// LASTCALL_SERVER_NODE names the Node that their servers run on. All run with
-// the root of the repository as the current folder. A driver is told:
+// What starts no servers runs inside the runtime. The drivers in proof/contract,
+// proof/app, proof/hostile and proof/deploy start servers as processes; Node's
+// drivers always run on the machine's own Node, and LASTCALL_SERVER_NODE names
+// the Node that their servers run on. All run with the root of the repository as
+// the current folder. A driver is told:
 //
 //   LASTCALL_RUNTIME      deno, bun or node
 //   LASTCALL_LABEL        "Deno 2.9.6", "Node 24": its column of the matrix
@@ -51,17 +45,19 @@ const KINDS = {
     lanes: 2,
     minutes: 2,
   },
-  contract: { folders: ["proof/contract"], lanes: 2, minutes: 15 },
+  contract: { folders: ["proof/contract"], lanes: 2, minutes: 25 },
   // Under load from elsewhere it would measure that.
   soak: { folders: ["proof/soak"], lanes: 1, minutes: 60 },
   app: { folders: ["proof/app"], lanes: 2, minutes: 5 },
   hostile: { folders: ["proof/hostile"], lanes: 2, minutes: 60 },
   deploy: { folders: ["proof/deploy"], lanes: 2, minutes: 5 },
+  // example:begin
   bookmarks: {
     folders: ["tests/bookmarks", "proof/bookmarks"],
     lanes: 2,
     minutes: 5,
-  }, // example:line
+  },
+  // example:end
 };
 
 /** @typedef {keyof typeof KINDS} Kind */
@@ -71,18 +67,38 @@ const drives = (/** @type {Kind} */ kind) =>
   ["contract", "soak", "app", "hostile", "deploy"].includes(kind);
 
 const root = join(import.meta.dirname, "..");
-const bundles = join(root, "node_modules", ".cache", "lastcall-tests");
-const readme = join(root, "README.md");
+const bundles = join(root, "node_modules", ".cache", "lastcall-proof");
+const contract = join(root, "lastcall/CONTRACT.md");
 const inCI = process.env["CI"] === "true";
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    only: { type: "string", multiple: true },
-    filter: { type: "string" },
-    "update-matrix": { type: "boolean", default: false },
-  },
-});
+const HELP = `Everything that the engine owes, as CI runs it.
+
+  npm run proof                          a quarter of an hour
+  npm run proof -- drain hostile         test files whose path contains a word
+  --only deno|bun|node20|node24          one runtime; may be repeated
+  --filter <text>                        tests whose name contains it
+  --update-matrix                        write the matrix into lastcall/CONTRACT.md
+`;
+
+const { options, positionals } = readArgs();
+
+function readArgs() {
+  try {
+    const { values: options, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        only: { type: "string", multiple: true },
+        filter: { type: "string" },
+        help: { type: "boolean", default: false },
+        "update-matrix": { type: "boolean", default: false },
+      },
+    });
+    return { options, positionals };
+  } catch (error) {
+    console.error(/** @type {Error} */ (error).message);
+    process.exit(2);
+  }
+}
 
 /**
  * One runner of one runtime, over some of the test files.
@@ -106,6 +122,10 @@ const { values: options, positionals } = parseArgs({
 process.exitCode = await main();
 
 async function main() {
+  if (options.help) {
+    console.log(HELP);
+    return 0;
+  }
   const wanted = wantedRuntimes();
   if (!wanted) return 2;
 
@@ -385,7 +405,7 @@ function testCases(xml) {
 }
 
 /**
- * Prints the matrix, and keeps the one in the README true.
+ * Prints the matrix, and keeps the one in the contract true.
  *
  * @param {Outcome[]} outcomes
  * @param {boolean} whole every test of every runtime has run
@@ -399,19 +419,21 @@ function settleMatrix(outcomes, whole) {
   console.log(`\n==== the clauses, by runtime\n\n${table}`);
   if (!whole) return true;
 
-  const text = existsSync(readme) ? readFileSync(readme, "utf8") : "";
+  const text = existsSync(contract) ? readFileSync(contract, "utf8") : "";
   const updated = replaceMatrix(text, table);
   if (updated === text) return true;
   if (updated === undefined) {
-    console.log("FAILED: README.md has no <!-- matrix:begin --> and :end -->");
+    console.log(
+      "FAILED: lastcall/CONTRACT.md has no <!-- matrix:begin --> and :end -->",
+    );
   } else if (options["update-matrix"]) {
-    writeFileSync(readme, updated);
-    console.log("README.md has the new matrix.");
+    writeFileSync(contract, updated);
+    console.log("lastcall/CONTRACT.md has the new matrix.");
     return true;
   } else {
     console.log(
-      `${inCI ? "FAILED" : "NOTE"}: README.md has another matrix; ` +
-        "if this one is right, run `npm test -- --update-matrix`.",
+      `${inCI ? "FAILED" : "NOTE"}: lastcall/CONTRACT.md has another matrix; ` +
+        "if this one is right, run `npm run proof -- --update-matrix`.",
     );
   }
   return !inCI;

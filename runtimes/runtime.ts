@@ -90,7 +90,7 @@ export interface Tls {
 
 /**
  * What a client may take of this server, in milliseconds, bytes and numbers.
- * What a runtime has no setting for stands in the guide.
+ * What a runtime has no setting for stands in docs/limits.md.
  */
 export interface Limits {
   /** Until the head of a request is there. */

@@ -26,6 +26,7 @@ const removed = [
   "src/bookmarks",
   "tests/bookmarks",
   "proof/bookmarks",
+  "docs/bookmarks.md",
   "tests/postgres.js",
   "tools/eject.js",
 ];

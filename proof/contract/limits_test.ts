@@ -144,7 +144,9 @@ clause(
           `half a head was let go after ${(ends[0]! / 1000).toFixed(1)} s`,
         );
       } else {
-        note("none of the times: see the guide for what to put in front of it");
+        note(
+          "none of the times: docs/limits.md says what to put in front of it",
+        );
         assertEquals(text(await answer), "slow but whole");
         for (const client of [...heads, ...bodies, stalled, idle, quiet]) {
           assertEquals(client.ending, undefined, "Deno has a time limit");

@@ -111,7 +111,7 @@ async function settle(): Promise<void> {
   console.log(table(settled));
 }
 
-/** In Markdown, the way the README has its own. */
+/** In Markdown, the way the contract has its own. */
 function table(all: Row[]): string {
   const label = process.env.LASTCALL_LABEL || runtime;
   const lines = all.map(({ name, faults, figures }) => {

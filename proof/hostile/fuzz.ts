@@ -247,7 +247,9 @@ function describe(
     ...faults.slice(0, 8).map((fault) => `  - ${fault}`),
     cases.length === 1
       ? `  this client does it, alone, ${LANES} at a time; again with SEED=${seed} ` +
-        `CASE=${cases[0]!.index} npm test -- hostile/fuzz --filter ${kind}:`
+        `CASE=${
+          cases[0]!.index
+        } npm run proof -- hostile/fuzz --filter ${kind}:`
       : `  by one of ${cases.length} clients, from case ${
         cases[0]?.index
       } on; ` +

@@ -1,8 +1,8 @@
 /**
  * 2,000 random clients, after those of known_test.ts.
  *
- *   CASES=200000 SEED=random npm test -- --only bun hostile/fuzz
- *   SEED=7 CASE=123 npm test -- --only bun hostile/fuzz --filter http2
+ *   CASES=200000 SEED=random npm run proof -- --only bun hostile/fuzz
+ *   SEED=7 CASE=123 npm run proof -- --only bun hostile/fuzz --filter http2
  *
  * The first is the long run, which has real tools in it; the second repeats what
  * a failure has printed.

@@ -3,7 +3,7 @@
  * each is tried again before any fuzzing. A runtime that does not know what an
  * attack is about (HTTP/2 in plain text but for Deno) has to bear it too.
  *
- *   TABLE=1 npm test -- --only deno proof/hostile/known     the figures
+ *   TABLE=1 npm run proof -- --only deno proof/hostile/known     the figures
  */
 import { Buffer } from "node:buffer";
 import { assert, assertEquals } from "@std/assert";

@@ -1,7 +1,7 @@
 /**
  * `clause("D5", "a request in flight …", async (c) => { … })` is one test. At
- * the end the matrix of this runtime is printed, and written as JSON for the
- * README: `<LASTCALL_LABEL> <id>.json` in LASTCALL_MATRIX_DIR.
+ * the end the matrix of this runtime is printed, and written as JSON for
+ * lastcall/CONTRACT.md: `<LASTCALL_LABEL> <id>.json` in LASTCALL_MATRIX_DIR.
  */
 import { after, test } from "node:test";
 import * as fs from "node:fs";

@@ -1,7 +1,7 @@
 /**
  * The part of `@std/assert` that our tests use, with the published signatures,
  * over `node:assert/strict`. It stands in because JSR cannot be reached from
- * every network; README.md says which two lines to change to use the original.
+ * every network; docs/testing.md says which two lines to change to use the original.
  *
  * Equality is Node's `deepStrictEqual`, which is a little stricter than the
  * original: `0` is not `-0`, and a null-prototype object is not `{}`.

@@ -1,5 +1,5 @@
 /**
- * What became of a request. README.md has these definitions for people.
+ * What became of a request. README.md beside it has these definitions for people.
  *
  * @typedef {"answered" | "refused" | "dropped" | "raced" | "wrong status" | "timed out"} Fate
  */
