@@ -10,7 +10,7 @@ afterEach(killAll);
 after(removeScratch);
 
 const none = [
-  "localhost/bookmarks?",
+  "localhost/events?",
   "localhost/",
   "user@localhost",
   "localhost:x",

@@ -31,6 +31,7 @@ const paths = [
   `/${"a".repeat(8000)}`,
   `/${"%41".repeat(2000)}`,
   `/${"a/".repeat(3000)}`,
+  // example:begin
   "/bookmarks/%",
   "/bookmarks/%ff",
   "/bookmarks/__proto__",
@@ -41,8 +42,9 @@ const paths = [
   "/bookmarks?cursor=%ff%00",
   `/bookmarks?cursor=${"A".repeat(6000)}`,
   "/bookmarks?__proto__=1&constructor=2",
-  "http://evil.example/",
   "http://evil.example/bookmarks/%",
+  // example:end
+  "http://evil.example/",
 ];
 const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 const types = ["application/json", "multipart/form-data", "text/plain; ;;", ""];
