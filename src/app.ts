@@ -4,23 +4,20 @@ import { requestId, type RequestIdVariables } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import { timeout } from "hono/timeout";
 import type { Config } from "./config.ts";
+import { demo } from "./demo.ts";
 import { allowOrigins } from "./kit/cors.ts";
 import type { Metrics } from "./kit/metrics.ts";
-import { pause } from "./kit/pause.ts";
 import { answerError, answerMethod, answerNotFound } from "./kit/problem.ts";
 import { logRequest, observeRequests } from "./kit/requests.ts";
 import {
   bodyLimit,
   type Checks,
-  eventStream,
   health,
   type ShutdownController,
 } from "#lastcall";
 
 /** The bytes of a request body. */
 const BODY_LIMIT = 1_048_576;
-/** The longest that `/slow` can be asked to take. */
-const SLOWEST_MS = 60_000;
 
 export interface AppOptions {
   config: Pick<Config, "corsOrigins" | "demo" | "requestTimeout" | "tls">;
@@ -63,33 +60,7 @@ export function createApp(
 
   app.get("/", (c) => c.text("Hello from lastcall!\n"));
 
-  // A handler that takes its time needs to know nothing of a shutdown: it is
-  // waited for. Try `curl localhost:3000/slow?ms=5000` and Ctrl-C meanwhile. Not
-  // in production: anybody could hold each deploy to its deadline.
-  if (config.demo) {
-    app.get("/slow", async (c) => {
-      const wish = Number(c.req.query("ms") ?? 1000);
-      const ms = Math.min(Math.max(0, wish || 0), SLOWEST_MS);
-      await new Promise((resolve) => setTimeout(resolve, ms));
-      return c.text(`That took ${ms} ms.\n`);
-    });
-  }
-
-  // A handler that would never end by itself listens to `shutdown.signal`; for
-  // an event stream, `eventStream` does it.
-  app.get(
-    "/events",
-    (c) =>
-      eventStream(c, shutdown.signal, async (stream, over) => {
-        while (!over.aborted) {
-          await stream.writeSSE({
-            event: "tick",
-            data: new Date().toISOString(),
-          });
-          await pause(1000, over);
-        }
-      }, { onError: (error) => void answerError(error, c) }),
-  );
+  app.route("/", demo({ config, shutdown }));
 
   return app;
 }
