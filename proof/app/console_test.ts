@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import process from "node:process";
 import { after, afterEach, describe, test } from "node:test";
-import type { Terminal } from "../support/pty.ts";
+import { Terminal } from "../support/pty.ts";
 import { RawClient } from "../support/raw_client.ts";
 import {
   commandFor,
@@ -10,7 +10,14 @@ import {
   removeScratch,
   runtime,
 } from "../support/server_process.ts";
-import { portOf, start, startCommand, terminal } from "./app_process.ts";
+import {
+  portOf,
+  projectWith,
+  start,
+  startCommand,
+  terminal,
+  wrapped,
+} from "./app_process.ts";
 
 afterEach(killAll);
 after(removeScratch);
@@ -165,3 +172,16 @@ test("LOG_FORMAT=pretty without a terminal has no colours", async () => {
   assert(!/\x1b/.test(server.output()), server.output());
   assertMatch(server.output(), /INFO +shutdown finished .*\n$/);
 });
+
+test(
+  `${startCommand} in a terminal asks nothing, in a clone without a data folder`,
+  {
+    skip,
+  },
+  async () => {
+    const server = new Terminal(startCommand, wrapped({}, projectWith()));
+    await server.line("its URL", ({ text }) => URL_LINE.test(text));
+    server.ctrlC();
+    assertEquals((await server.exited).code, 0, server.describe());
+  },
+);

@@ -22,7 +22,7 @@ export async function openSqlite(
   let db: DatabaseSync | undefined;
   try {
     const folder = path.replace(/[^/\\]*$/, "");
-    if (folder) await mkdir(folder, { recursive: true });
+    if (folder) await makeFolder(folder);
     db = new DatabaseSync(path);
     const opened = db;
     return await connect(() => attempt(opened, connecting.log), connecting);
@@ -234,4 +234,21 @@ function toBookmark(row: Row | undefined): Bookmark | undefined {
     createdAt: String(row.created_at),
     updatedAt: String(row.updated_at),
   };
+}
+
+/**
+ * Not `recursive`: Deno then wants to read the folder above, and in a terminal
+ * asks a person for the right to, and waits.
+ */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (code === "EEXIST") return;
+    const above = folder.replace(/[^/\\]+[/\\]*$/, "");
+    if (code !== "ENOENT" || !above) throw error;
+    await makeFolder(above);
+    await mkdir(folder);
+  }
 }
