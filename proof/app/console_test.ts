@@ -72,7 +72,7 @@ async function slowRequest(server: Process, ms: number): Promise<RawClient> {
 async function stopped(server: Terminal): Promise<void> {
   server.ctrlC();
   await server.exited;
-  assertMatch(server.output(), /shutdown finished .*outcome=clean exitCode=0/);
+  assertMatch(server.output(), /stopped cleanly in \d+ ms, after/);
 }
 
 describe(`${startCommand} in a terminal`, { skip }, () => {
@@ -114,7 +114,7 @@ describe(`${startCommand} in a terminal`, { skip }, () => {
     assertEquals((await server.exited).code, 0, server.describe());
 
     const rows = screen(server.output()).filter((row) => row !== "");
-    assertMatch(rows.at(-1)!, /INFO +shutdown finished reason=SIGINT/);
+    assertMatch(rows.at(-1)!, /INFO +stopped cleanly in \d+ ms, after SIGINT/);
     assert(!rows.some((row) => row.includes("Waiting")), rows.join("\n"));
     assertEquals(
       rows.filter((row) => row.includes("shutdown began")).length,
@@ -135,7 +135,10 @@ describe(`${startCommand} in a terminal`, { skip }, () => {
     await client.closed;
     assertEquals((await server.exited).code, 1, server.describe());
     const rows = screen(server.output()).filter((row) => row !== "");
-    assertMatch(rows.at(-1)!, /ERROR +shutdown finished .*outcome=forced/);
+    assertMatch(
+      rows.at(-1)!,
+      /ERROR +stopped by force in \d+ ms, after SIGINT; cut: GET \/slow/,
+    );
   });
 
   test("with LOG_FORMAT=json prints JSON alone", async () => {
@@ -170,7 +173,7 @@ test("LOG_FORMAT=pretty without a terminal has no colours", async () => {
   assertEquals((await server.exited).code, 0, server.describe());
   // deno-lint-ignore no-control-regex
   assert(!/\x1b/.test(server.output()), server.output());
-  assertMatch(server.output(), /INFO +shutdown finished .*\n$/);
+  assertMatch(server.output(), /INFO +stopped cleanly .*\n$/);
 });
 
 test(

@@ -14,6 +14,7 @@ import {
   type Lost,
   type Output,
 } from "#lastcall";
+import { summaryOf } from "./report.ts";
 
 export interface LoggingOptions {
   level: LogEntry["level"];
@@ -127,8 +128,14 @@ function forPeople(formatter: typeof getTextFormatter): TextFormatter {
     level: (level) => level === "warning" ? "WARN" : level.toUpperCase(),
     value: "bare",
     sanitize: { sgr: "escape", newlines: "escape" },
-    format: ({ timestamp, level, message, record: { properties } }) => {
+    format: ({ timestamp, level, message, record }) => {
+      const { category, properties, rawMessage } = record;
       const { stack, ...fields } = properties;
+      // Its fields are many; a person wants to know whether all is well.
+      if (category[0] === "server" && rawMessage === "shutdown finished") {
+        const summary = stringify(summaryOf(fields as never)).slice(1, -1);
+        return `${timestamp} ${level.padEnd(5)} ${summary}`;
+      }
       const rest = Object.entries(fields)
         .filter(([, value]) => value !== undefined)
         .map(([name, value]) =>
