@@ -302,7 +302,7 @@ async function unread(target: Target, count = 40): Promise<void> {
 
 attack(
   "ten clients that post to a handler without a pause",
-  { source: fixture },
+  { source: fixture, warmUp: 10_000 },
   async (target) => {
     const upload =
       `POST /hash HTTP/1.1\r\n${host}Content-Length: 5\r\n\r\nhello`;
