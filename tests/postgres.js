@@ -126,7 +126,10 @@ async function launch(command, options) {
       if (line.includes("ready to accept connections")) resolve(true);
       // The shell waits for us, not for it.
       if (line.includes("database system is shut down")) resolve(false);
-      if (line.includes("FATAL")) resolve(false);
+      // What a client is told that came too early is no failure of its own.
+      if (line.includes("FATAL") && !line.includes("starting up")) {
+        resolve(false);
+      }
     });
     shell.on("close", () => resolve(false));
   });

@@ -48,7 +48,7 @@ async function isServed(server: ServerProcess): Promise<boolean> {
 clause(
   "H1",
   "clients that take every descriptor end nothing: who is in flight is answered, and all are served again when they leave",
-  async ({ step, note, measured }) => {
+  async ({ step, measured }) => {
     if (!hasLimits) return note("needs prlimit, as Linux has it");
     await step("silent connections beyond the limit", async () => {
       const server = await startLimited();
@@ -139,12 +139,13 @@ clause(
         times.sort((a, b) => a - b);
         const p95 = times[Math.floor(times.length * 0.95)]!;
         measured(`${FLOOD_METHOD}: another client's p95 ${p95.toFixed(0)} ms`);
-        if (isNode) {
+        if (isNode && FLOOD_METHOD === "POST") {
           note(
-            "it takes 64 KB of requests from each connection at a time: behind " +
-              "ten such clients another waits for seconds",
+            "behind ten clients that pipeline uploads another waits a second",
           );
-        } else assertWithin(p95, 250, "another client's answer, mostly,");
+        }
+        const limit = isNode && FLOOD_METHOD === "POST" ? 3000 : 250;
+        assertWithin(p95, limit, "another client's answer, mostly,");
         server.signal("SIGTERM");
         await endedClean(server);
       }, 30_000);
