@@ -48,7 +48,7 @@ async function isServed(server: ServerProcess): Promise<boolean> {
 clause(
   "H1",
   "clients that take every descriptor end nothing: who is in flight is answered, and all are served again when they leave",
-  async ({ step, measured }) => {
+  async ({ step, note, measured }) => {
     if (!hasLimits) return note("needs prlimit, as Linux has it");
     await step("silent connections beyond the limit", async () => {
       const server = await startLimited();
