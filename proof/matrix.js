@@ -23,20 +23,25 @@ const CHAPTERS = "SDFCNLHW";
 
 /** @param {Column[]} columns @returns {Matrix} */
 export function matrixOf(columns) {
-  /** @type {Map<string, string>} */
-  const titles = new Map();
-  for (const { clause, title } of columns.flatMap(({ clauses }) => clauses)) {
-    if (!titles.has(clause)) titles.set(clause, title);
-  }
-  const order = [...titles.keys()].sort((a, b) =>
-    CHAPTERS.indexOf(a.charAt(0)) - CHAPTERS.indexOf(b.charAt(0)) ||
-    a.localeCompare(b, "en", { numeric: true })
-  );
-  const rows = order.map((clause) => [
-    clause,
-    titles.get(clause) ?? "",
-    ...columns.map(({ clauses }) => cell(clauses, clause)),
-  ]);
+  // A clause may have tests in several files, each with a title of its own.
+  const all = columns.flatMap(({ clauses }) => clauses);
+  const titles = [
+    ...new Set(all.map(({ clause, title }) => `${clause} ${title}`)),
+  ]
+    .sort((a, b) =>
+      CHAPTERS.indexOf(a.charAt(0)) - CHAPTERS.indexOf(b.charAt(0)) ||
+      a.localeCompare(b, "en", { numeric: true })
+    );
+  const rows = titles.map((name) => {
+    const [clause = "", ...words] = name.split(" ");
+    const title = words.join(" ");
+    return [
+      clause,
+      title,
+      ...columns.map(({ clauses }) => cell(clauses, clause, title)),
+    ];
+  });
+  const order = [...new Set(rows.map(([clause = ""]) => clause))];
   const notes = order.flatMap((clause) => notesOn(clause, columns));
   const head = ["", "Clause", ...columns.map(({ title }) => title)];
   return { head, rows, notes };
@@ -54,16 +59,21 @@ function notesOn(clause, columns) {
       columnsOf.set(note, [...columnsOf.get(note) ?? [], title]);
     }
   }
-  return [...columnsOf].map(([note, titles]) =>
+  // In an order of its own: files end in any.
+  return [...columnsOf].sort(([a], [b]) => a < b ? -1 : 1).map((
+    [note, titles],
+  ) =>
     `${clause} on ${
       titles.join(", ").replace(/, ([^,]*)$/, " and $1")
     }: ${note}`
   );
 }
 
-/** @param {ClauseResult[]} results @param {string} clause */
-function cell(results, clause) {
-  const mine = results.filter((result) => result.clause === clause);
+/** @param {ClauseResult[]} results @param {string} clause @param {string} title */
+function cell(results, clause, title) {
+  const mine = results.filter((result) =>
+    result.clause === clause && result.title === title
+  );
   if (mine.some(({ ok, skipped }) => !ok && !skipped)) return "**no**";
   return mine.some(({ skipped }) => !skipped) ? "yes" : "-";
 }
