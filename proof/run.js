@@ -337,12 +337,10 @@ function command({ runtime, files, kind }, junit) {
         "test",
         "--no-check", // `check` has done that
         ...(inCI ? ["--frozen"] : []),
-        "--allow-env",
-        "--allow-read",
-        // Drivers talk to the servers they start, and keep notes of them.
-        ...(kind !== "unit"
-          ? ["--allow-net", "--allow-run", "--allow-write", "--allow-sys"]
-          : []),
+        // Tests start servers, talk to them, and keep notes of them.
+        ...["env", "read", "write", "net", "run", "sys"].map((right) =>
+          `--allow-${right}`
+        ),
         `--junit-path=${junit}`,
         ...(filter ? [`--filter=${filter}`] : []),
         ...files,

@@ -1,4 +1,4 @@
-/** The API over HTTP, against the app itself as each runtime starts it. */
+/** The API on Postgres, and over HTTP against the app as each runtime starts it. */
 import { assertEquals } from "@std/assert";
 import { after } from "node:test";
 import { type Api, onFresh, suite } from "../../tests/bookmarks/api.ts";
@@ -8,8 +8,15 @@ import {
   sqlite,
   type TestDatabase,
 } from "../../tests/bookmarks/databases.ts";
+import { openApp } from "../../tests/bookmarks/in_process.ts";
 import { killAll, removeScratch } from "../support/server_process.ts";
 import { startApp } from "./app_process.ts";
+
+suite(
+  "in process, on Postgres",
+  missing("Postgres"),
+  () => onFresh("Postgres", openApp),
+);
 
 for (const kind of kinds) {
   suite(`over HTTP, on ${kind}`, missing(kind), () => onFresh(kind, serveApp));
