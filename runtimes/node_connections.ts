@@ -396,7 +396,7 @@ export class Connections {
    * quiet stream are the app's own affair.
    */
   #timeout(socket: Socket): void {
-    // HTTP/2 tells of its sessions here; they have a clock of their own.
+    // HTTP/2 has none: node_http2.ts looks after its sessions.
     const connection = (socket as Partial<Tracked>)[kConnection];
     if (!connection) return;
     const stalled = socket.writableLength > 0;

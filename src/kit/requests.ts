@@ -21,8 +21,8 @@ export interface Answered {
 
 /**
  * Tells each observer of every request, inside the context that puts the
- * request's id on each of its log lines, and refuses a Host that is none. One middleware for all of them: each
- * further one costs every request a promise.
+ * request's id on each of its log lines, and refuses a Host that is none. One
+ * middleware for all of them: each further one costs every request a promise.
  */
 export function observeRequests(
   ...observers: ((request: Answered) => void)[]
