@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import { LONGEST_WAIT } from "./clock.ts";
-import { toError } from "./shutdown.ts";
+import { toError } from "./errors.ts";
 
 export interface EventStreamOptions {
   /**

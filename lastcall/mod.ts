@@ -11,10 +11,10 @@ import type { Clock } from "./clock.ts";
 import { jsonLogTo, type Log } from "./log.ts";
 import { run as runOn, type RunOptions } from "./run.ts";
 import { serve as serveOn, type ServeOptions, type Server } from "./serve.ts";
+import type { ShutdownReport } from "./report.ts";
 import {
   ShutdownController as Controller,
   type ShutdownOptions,
-  type ShutdownReport,
 } from "./shutdown.ts";
 
 export type { Limits, Lost, Output, Tls } from "../runtimes/runtime.ts";
@@ -30,13 +30,13 @@ export {
 } from "./health.ts";
 export { type Log, type LogEntry, lossOf } from "./log.ts";
 export { defaultLimits, type ServeOptions, type Server } from "./serve.ts";
-export {
-  type CutRequest,
-  type Phase,
-  type ShutdownOptions,
-  type ShutdownReport,
-  type WorkRecord,
-} from "./shutdown.ts";
+export type {
+  CutRequest,
+  Phase,
+  ShutdownReport,
+  WorkRecord,
+} from "./report.ts";
+export type { ShutdownOptions } from "./shutdown.ts";
 export type { RunOptions } from "./run.ts";
 export { StartError } from "./start_error.ts";
 export { version } from "./version.ts";

@@ -1,5 +1,6 @@
 import type { Runtime } from "../runtimes/runtime.ts";
-import { type ShutdownController, toError } from "./shutdown.ts";
+import { toError } from "./errors.ts";
+import type { ShutdownController } from "./shutdown.ts";
 import { StartError } from "./start_error.ts";
 
 /**

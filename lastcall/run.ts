@@ -1,6 +1,7 @@
 import type { Runtime } from "../runtimes/runtime.ts";
 import { logError, watchProcess } from "./process.ts";
-import type { ShutdownController, ShutdownReport } from "./shutdown.ts";
+import type { ShutdownReport } from "./report.ts";
+import type { ShutdownController } from "./shutdown.ts";
 
 export interface RunOptions {
   /** Default SIGINT, SIGTERM, SIGHUP (a closed terminal), SIGBREAK. */

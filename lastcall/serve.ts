@@ -1,6 +1,5 @@
 import type {
   FetchHandler,
-  InFlight,
   Limits,
   Listener,
   ListenOptions,
@@ -10,8 +9,7 @@ import type {
 import { LONGEST_WAIT } from "./clock.ts";
 import { jsonLogTo } from "./log.ts";
 import { logError, watchProcess } from "./process.ts";
-import { type CutRequest, ShutdownController } from "./shutdown.ts";
-import { Sockets } from "./sockets.ts";
+import { ShutdownController } from "./shutdown.ts";
 import { StartError, whyNotListening } from "./start_error.ts";
 
 export interface ServeOptions {
@@ -81,23 +79,25 @@ export async function serve(
     reusePort: options.reusePort ?? false,
     limits: timed({ ...defaultLimits, ...options.limits }),
   };
-  const sockets = new Sockets(shutdown.clock, shutdown.socketBatch);
+  const sockets = shutdown.newSockets();
   let listener: Listener;
   try {
-    listener = await runtime.listen(
+    listener = await runtime.listen({
       // Bound: an app may be an instance of a class.
-      app.fetch.bind(app),
-      wanted,
-      {
-        opened: (socket) => sockets.opened(socket),
-        failed: (what, error) => logError(shutdown, `${what} failed`, error),
-        lost: (cause) => {
-          logError(shutdown, "listener lost", cause);
-          const message = "listening again";
-          return () => shutdown.log({ level: "info", message });
-        },
+      fetch: app.fetch.bind(app),
+      opened: (socket) => sockets.opened(socket),
+      failed: (what, error) => logError(shutdown, `${what} failed`, error),
+      lost(cause) {
+        logError(shutdown, "listener lost", cause);
+        const message = "listening again";
+        return () => shutdown.log({ level: "info", message });
       },
-    );
+      stopped() {
+        const url = urlOf(wanted, listener.port);
+        shutdown.log({ level: "info", message: "listener closed", url });
+      },
+      closeSockets: () => sockets.close(),
+    }, wanted);
   } catch (error) {
     throw whyNotListening(error, wanted);
   }
@@ -105,27 +105,7 @@ export async function serve(
     await listener.cut();
     refuseIfClosing(shutdown);
   }
-
-  shutdown.attach({
-    inFlight: () => listener.inFlight().map(toBlame),
-    countAnswers: () => listener.countAnswers(),
-    answered: () => listener.answered(),
-    openSockets: () => sockets.size,
-    close: (idleGrace) =>
-      listener.close({
-        idleGrace,
-        stopped: () =>
-          shutdown.log({ level: "info", message: "listener closed", url }),
-        closeSockets: () => sockets.close(),
-      }),
-    async cut() {
-      try {
-        sockets.cut();
-      } finally {
-        await listener.cut();
-      }
-    },
-  });
+  shutdown.attach(listener, sockets);
 
   const { hostname, port } = listener;
   const url = urlOf(wanted, port);
@@ -152,15 +132,6 @@ function refuseIfClosing(shutdown: ShutdownController): void {
     "serve() was called on a controller that is already shutting down; " +
       "make a new ShutdownController to serve again.",
   );
-}
-
-/** Who is to blame, without what a query string may give away. */
-function toBlame({ method, url, since }: InFlight): CutRequest {
-  // Absolute (Deno: http+unix) or not: the path begins at the first slash after
-  // the authority.
-  const path = url.replace(/^[a-z+]+:\/\/[^/?#]*/i, "").replace(/[?#].*$/s, "");
-  const ageMs = Math.max(0, Math.round(performance.now() - since));
-  return { method, path: path || "/", ageMs };
 }
 
 function urlOf(

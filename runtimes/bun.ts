@@ -21,7 +21,6 @@ import {
   written,
 } from "./node_process.ts";
 import {
-  type Closing,
   type FetchHandler,
   type Host,
   type InFlight,
@@ -57,15 +56,14 @@ const LINGER = 2000;
 const TICK = 25;
 
 export async function listen(
-  fetch: FetchHandler,
-  options: ListenOptions,
   host: Host,
+  options: ListenOptions,
 ): Promise<Listener> {
   const { unix } = options;
   if (unix !== undefined) await removeStaleSocket(unix);
   const tls = options.tls && await readTls(options.tls);
   try {
-    return new BunListener(fetch, { ...options, tls }, host);
+    return new BunListener(host, { ...options, tls });
   } catch (error) {
     throw new ListenError(failureOf(error), error);
   }
@@ -107,12 +105,11 @@ class BunListener implements Listener {
   #isDone = false;
 
   constructor(
-    fetch: FetchHandler,
-    { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
     host: Host,
+    { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
   ) {
-    this.#fetch = fetch;
     this.#host = host;
+    this.#fetch = host.fetch;
     const { idleTimeout, requestTimeout, writeTimeout } = limits;
     // Typed as if a Unix socket had no idle timeout; it has.
     const place = unix === undefined
@@ -257,9 +254,7 @@ class BunListener implements Listener {
     request.signal.addEventListener("abort", () => this.#gaveUp++);
   }
 
-  async close(
-    { idleGrace, stopped, closeSockets }: Closing,
-  ): Promise<void> {
+  async close(idleGrace: number): Promise<void> {
     this.#retiring = true;
     const recent = this.#clock.isRecent(this.#latestSince, idleGrace);
     const unaware = this.inFlight();
@@ -271,7 +266,7 @@ class BunListener implements Listener {
     );
     // Before stop(), which will close all of them in one instant one day
     // (oven-sh/bun#34961), and drop what was sent to them before.
-    await closeSockets();
+    await this.#host.closeSockets();
     await emptyAcceptQueue(() => this.#received, () => this.#knock());
     // A knock's answer is read a turn after it was accepted. What came in that
     // turn is taken in the second of these; the first ends before it reads.
@@ -279,7 +274,7 @@ class BunListener implements Listener {
     const wasCut = this.#isDone;
     const stop = this.#server.stop().then(() => this.#isDone = true);
     // The report is out by then, and is the last line.
-    if (!wasCut) stopped();
+    if (!wasCut) this.#host.stopped();
     const halfHeads = setTimeout(() => this.#cutLeftovers(), HALF_HEAD_GRACE);
     await stop;
     clearTimeout(halfHeads);

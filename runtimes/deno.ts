@@ -10,8 +10,6 @@ import { CoarseClock, TICK } from "./coarse_clock.ts";
 import { delay, lastMoments, mayHaveBody, sayClose } from "./last_moments.ts";
 import { BoundedOutput, FLUSH } from "./output.ts";
 import {
-  type Closing,
-  type FetchHandler,
   type Host,
   type Listener,
   ListenError,
@@ -65,15 +63,14 @@ export function args(): string[] {
 export function eventLoopDelay(): undefined {}
 
 export async function listen(
-  fetch: FetchHandler,
-  options: ListenOptions,
   host: Host,
+  options: ListenOptions,
 ): Promise<Listener> {
   const { unix } = options;
   if (unix !== undefined) await removeStaleSocket(unix);
   const tls = options.tls && await readTls(options.tls);
   try {
-    return openListener(fetch, { ...options, tls }, host);
+    return openListener(host, { ...options, tls });
   } catch (error) {
     throw new ListenError(failureOf(error), error);
   }
@@ -120,10 +117,10 @@ function isOpen({ place }: Exchange): boolean {
 
 /** Variables in a closure: a class with private fields measured slower. */
 function openListener(
-  fetch: FetchHandler,
-  { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
   host: Host,
+  { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
 ): Listener {
+  const { fetch } = host;
   const clock = new CoarseClock();
   const websockets = { host, limits };
   let lastRequest = -Infinity;
@@ -324,14 +321,14 @@ function openListener(
     else signal.addEventListener("abort", left);
   }
 
-  async function close(closing: Closing): Promise<void> {
+  async function close(idleGrace: number): Promise<void> {
     retiring = true;
     serving = handleLast;
     const cut = new Promise<void>((resolve) => onCut = resolve);
     for (const exchange of [...open]) {
       if (exchange.answer) heedLeaving(exchange);
     }
-    await Promise.race([cut, beforeStop(closing)]);
+    await Promise.race([cut, beforeStop(idleGrace)]);
     if (!stopped) {
       stopped = true;
       const done = Promise.all(
@@ -339,7 +336,7 @@ function openListener(
       );
       // Deno closes the socket in the next turn of its loop.
       const atOnce = await Promise.race([done.then(() => true), delay(1)]);
-      closing.stopped();
+      host.stopped();
       const flushed = tls && !atOnce ? done.then(() => delay(TLS_FLUSH)) : done;
       await Promise.race([cut, flushed, nobodyInFlight()]);
     }
@@ -375,12 +372,12 @@ function openListener(
   }
 
   /** What must have happened before shutdown() may be called. */
-  async function beforeStop({ idleGrace, closeSockets }: Closing) {
+  async function beforeStop(idleGrace: number): Promise<void> {
     const recent = clock.isRecent(lastRequest, idleGrace);
     const unaware = open.filter(({ answer }) => answer === undefined);
     await lastMoments(idleGrace, recent || open.length > 0, unaware, isOpen);
     // shutdown() closes all WebSockets in one instant, and cuts the deaf.
-    await closeSockets();
+    await host.closeSockets();
     await emptyAcceptQueue(() => received, knock);
     // Not before, so that nobody is turned away where nothing is waited for.
     refusing = true;

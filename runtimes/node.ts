@@ -40,9 +40,8 @@ export const version = globalThis.process.versions.node;
 export const oldest = "20.0.0";
 
 export async function listen(
-  fetch: FetchHandler,
-  { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
   host: Host,
+  { hostname, port, unix, tls, reusePort, limits }: ListenOptions,
 ): Promise<Listener> {
   if (reusePort && !canReusePort()) {
     throw new ListenError(
@@ -64,8 +63,8 @@ export async function listen(
   server.on(
     "request",
     connections.track(
-      listener(fetch),
-      listener(withWebSockets(fetch, websockets, connections)),
+      listener(host.fetch),
+      listener(withWebSockets(host.fetch, websockets, connections)),
     ),
   );
 
@@ -89,7 +88,7 @@ export async function listen(
     inFlight: () => connections.inFlight(),
     countAnswers: () => connections.countAnswers(),
     answered: () => connections.answered,
-    close: (closing) => connections.close(closing),
+    close: (idleGrace) => connections.close(idleGrace),
     cut: () => connections.cut(),
   };
 }

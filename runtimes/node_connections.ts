@@ -11,7 +11,7 @@ import type { TLSSocket } from "node:tls";
 import { emptyAcceptQueue } from "./accept_queue.ts";
 import { CoarseClock, TICK } from "./coarse_clock.ts";
 import { http2Options, Sessions } from "./node_http2.ts";
-import type { Closing, Host, InFlight, Limits, Tls } from "./runtime.ts";
+import type { Host, InFlight, Limits, Tls } from "./runtime.ts";
 
 /** A connection that never sent a byte may still be about to. */
 const UNUSED_GRACE = 100;
@@ -305,16 +305,14 @@ export class Connections {
     return this.#answered + (this.#sessions?.answered ?? 0);
   }
 
-  async close(
-    { idleGrace, stopped, closeSockets }: Closing,
-  ): Promise<void> {
+  async close(idleGrace: number): Promise<void> {
     await emptyAcceptQueue(
       () => this.#accepted,
       () => new Promise((resolve) => setImmediate(resolve)),
     );
     const closed = this.#stopListening();
-    stopped();
-    const socketsClosed = closeSockets();
+    this.#host.stopped();
+    const socketsClosed = this.#host.closeSockets();
     this.#closing = true;
     this.#idleGrace = idleGrace;
     const began = this.#clock.tick();
@@ -345,7 +343,7 @@ export class Connections {
     }
     // The app hears of a socket's end after the server does.
     await Promise.all([closed, socketsClosed]);
-    await closeSockets(); // those that opened meanwhile
+    await this.#host.closeSockets(); // those that opened meanwhile
     this.#timers.forEach(clearTimeout);
   }
 

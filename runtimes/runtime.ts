@@ -37,11 +37,7 @@ export interface Runtime {
   /**
    * Resolves when the socket listens; rejects with a ListenError.
    */
-  listen(
-    fetch: FetchHandler,
-    options: ListenOptions,
-    host: Host,
-  ): Promise<Listener>;
+  listen(host: Host, options: ListenOptions): Promise<Listener>;
   /** Returns how to stop listening. A signal the platform lacks is no error. */
   onSignal(signal: string, listener: () => void): () => void;
   /** Uncaught errors and unhandled rejections, in place of a crash. */
@@ -125,30 +121,27 @@ export interface Listener {
    * milliseconds may bring one more request. Resolves after the last byte and
    * the last WebSocket.
    */
-  close(closing: Closing): Promise<void>;
+  close(idleGrace: number): Promise<void>;
   /** Cuts whatever is left of `close`, now. */
   cut(): Promise<void>;
 }
 
-export interface Closing {
-  idleGrace: number;
-  /** To be called when nothing is accepted any more. */
-  stopped(): void;
-  /**
-   * Closes the WebSockets and resolves when all are gone. To be called when
-   * nothing is accepted any more, or as late as the runtime allows.
-   */
-  closeSockets(): Promise<void>;
-}
-
-/** Who is told what happens to a listener. */
+/** What a listener serves, and whom it tells what happens to it. */
 export interface Host {
+  readonly fetch: FetchHandler;
   /** A WebSocket has opened; the result is to be called when it has closed. */
   opened(socket: Socket): () => void;
   /** Something threw where nobody else hears of it; it cost one connection. */
   failed(what: "WebSocket handler" | "response", error: unknown): void;
   /** It listens no more; the result is to be called when it does again. */
   lost(cause: unknown): () => void;
+  /** Asked to close, it accepts nothing any more. */
+  stopped(): void;
+  /**
+   * Closes the WebSockets and resolves when all are gone. To be called when
+   * nothing is accepted any more, or as late as the runtime allows.
+   */
+  closeSockets(): Promise<void>;
 }
 
 /** An open WebSocket. */

@@ -24,7 +24,7 @@ export function setup(
   const clock = new FakeClock();
   const shutdown = new ShutdownController({ log }, clock);
   const server = new FakeServer();
-  shutdown.attach(server);
+  shutdown.attach(server, server.sockets);
   const checks = new Checks(shutdown);
   const metrics = new Metrics();
   const app: App = createApp({ config, shutdown, checks, metrics });

@@ -150,8 +150,8 @@ describe("the admin app", () => {
     const { app, admin: operators, server } = admin();
     await app.request("/");
     await app.request("/nowhere", { method: "POST" });
-    server.requests = [{ method: "GET", path: "/slow", ageMs: 3 }];
-    server.sockets = 7;
+    server.requests = [{ method: "GET", url: "/slow", since: 0 }];
+    server.sockets.size = 7;
     const response = await operators.request("/metrics");
     assertMatch(response.headers.get("Content-Type") ?? "", /version=0\.0\.4/);
     const { samples, types } = parse(await response.text());

@@ -1,6 +1,6 @@
 import {
-  type Closing,
   type FetchHandler,
+  type Host,
   type InFlight,
   type Limits,
   type Listener,
@@ -39,15 +39,12 @@ export class FakeRuntime implements Runtime {
 
   eventLoopDelay(): undefined {}
 
-  async listen(
-    fetch: FetchHandler,
-    options: ListenOptions,
-  ): Promise<Listener> {
+  async listen(host: Host, options: ListenOptions): Promise<Listener> {
     await this.ready;
-    this.fetch = fetch;
+    this.fetch = host.fetch;
     this.limits = options.limits;
     if (this.failure) throw new ListenError(this.failure, new Error("E-CODE"));
-    const listener = new FakeListener(options);
+    const listener = new FakeListener(host, options);
     this.listeners.push(listener);
     return listener;
   }
@@ -91,7 +88,10 @@ export class FakeListener implements Listener {
   closed = false;
   wasCut = false;
 
-  constructor({ hostname, port }: ListenOptions) {
+  readonly #host: Host;
+
+  constructor(host: Host, { hostname, port }: ListenOptions) {
+    this.#host = host;
     this.hostname = hostname;
     this.port = port || 4321;
   }
@@ -106,10 +106,10 @@ export class FakeListener implements Listener {
     return 0;
   }
 
-  close({ stopped, closeSockets }: Closing): Promise<void> {
+  close(): Promise<void> {
     this.closed = true;
-    stopped();
-    void closeSockets();
+    this.#host.stopped();
+    void this.#host.closeSockets();
     return this.requests.length ? new Promise(() => {}) : Promise.resolve();
   }
 

@@ -1,11 +1,13 @@
-import type { CutRequest, Drainable } from "../shutdown.ts";
+import type { InFlight, Listener } from "../../runtimes/runtime.ts";
 
 /** A server whose moments the test decides; it notes what is asked of it. */
-export class FakeServer implements Drainable {
+export class FakeServer implements Listener {
+  readonly hostname = "localhost";
+  readonly port = 0;
   readonly calls: string[] = [];
-  requests: CutRequest[] = [];
+  requests: InFlight[] = [];
   completed = 0;
-  sockets = 0;
+  readonly sockets = { size: 0, cut() {} };
   /** Call to let `close` resolve: the last byte is out. */
   drained!: () => void;
   closeFails: Error | undefined;
@@ -13,16 +15,12 @@ export class FakeServer implements Drainable {
 
   constructor(readonly name = "server", readonly log: string[] = []) {}
 
-  inFlight(): CutRequest[] {
+  inFlight(): InFlight[] {
     return this.requests;
   }
 
   countAnswers(): void {
     this.#note("countAnswers");
-  }
-
-  openSockets(): number {
-    return this.sockets;
   }
 
   answered(): number {

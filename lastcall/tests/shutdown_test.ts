@@ -24,7 +24,7 @@ function setup(options: ShutdownOptions = {}) {
 function serving(options: ShutdownOptions = {}) {
   const server = new FakeServer();
   const set = setup(options);
-  set.shutdown.attach(server);
+  set.shutdown.attach(server, server.sockets);
   return { ...set, server };
 }
 
@@ -64,7 +64,7 @@ describe("the phases", () => {
     assertEquals(shutdown.phase, "starting");
     await clock.advance(30);
     const server = new FakeServer();
-    shutdown.attach(server);
+    shutdown.attach(server, server.sockets);
     assertEquals(shutdown.phase, "serving");
     await clock.advance(1000);
 
@@ -109,7 +109,7 @@ describe("the phases", () => {
   test("close every server of a controller, and wait for all of them", async () => {
     const { shutdown, server: first } = serving();
     const second = new FakeServer();
-    shutdown.attach(second);
+    shutdown.attach(second, second.sockets);
     shutdown.begin();
     await settle();
     assertEquals(first.calls, ["countAnswers", "close 250"]);
@@ -155,8 +155,8 @@ describe("begin", () => {
   test("counts what was in flight and what was answered since", async () => {
     const { shutdown, server } = serving();
     server.requests = [
-      { method: "GET", path: "/a", ageMs: 1 },
-      { method: "GET", path: "/b", ageMs: 2 },
+      { method: "GET", url: "/a", since: -1 },
+      { method: "GET", url: "/b", since: -2 },
     ];
     shutdown.begin();
     await settle();
@@ -205,7 +205,7 @@ describe("the drain timeout", () => {
       drainTimeout: 3000,
     });
     const stuck = { method: "GET", path: "/never", ageMs: 4000 };
-    server.requests = [stuck];
+    server.requests = [{ method: "GET", url: "/never", since: -1000 }];
     let closed = false;
     shutdown.onClose("database", () => {
       closed = true;
@@ -259,7 +259,7 @@ describe("the drain timeout", () => {
 describe("force", () => {
   test("before begin begins and cuts in one go", async () => {
     const { shutdown, server } = serving({ drainDelay: 60_000 });
-    server.requests = [{ method: "GET", path: "/", ageMs: 1 }];
+    server.requests = [{ method: "GET", url: "/", since: -1 }];
     shutdown.force("SIGINT");
     const report = await shutdown.finished;
     assertEquals(server.calls, ["countAnswers", "close 250", "cut"]);

@@ -1,16 +1,14 @@
 /** C6: whatever an adapter throws, everything after it runs, and the report comes. */
 import { assert, assertEquals } from "@std/assert";
 import { describe, test } from "node:test";
+import type { Listener } from "../../runtimes/runtime.ts";
 import type { LogEntry } from "../log.ts";
-import {
-  type Drainable,
-  ShutdownController,
-  type ShutdownOptions,
-} from "../shutdown.ts";
+import { ShutdownController, type ShutdownOptions } from "../shutdown.ts";
 import { FakeClock, settle } from "../testing/fake_clock.ts";
 import { FakeServer } from "../testing/fake_server.ts";
 
-const stuck = { method: "GET", path: "/never", ageMs: 4000 };
+const stuck = { method: "GET", url: "/never", since: -4000 };
+const cut = { method: "GET", path: "/never", ageMs: 4000 };
 
 function setup(options: ShutdownOptions = {}, clock = new FakeClock()) {
   const entries: LogEntry[] = [];
@@ -24,14 +22,18 @@ function setup(options: ShutdownOptions = {}, clock = new FakeClock()) {
   });
   const failing = new FakeServer("failing");
   const sound = new FakeServer("sound");
-  shutdown.attach(failing);
-  shutdown.attach(sound);
+  shutdown.attach(failing, failing.sockets);
+  shutdown.attach(sound, sound.sockets);
   return { clock, entries, shutdown, ran, failing, sound };
 }
 
+type Method = Exclude<keyof Listener, "hostname" | "port"> | "openSockets";
+
 /** The first call throws, or all of them do; `close` and `cut` may reject. */
-function breakIt(server: FakeServer, method: keyof Drainable, how: string) {
-  const sound = server[method].bind(server) as (...args: unknown[]) => unknown;
+function breakIt(server: FakeServer, method: Method, how: string) {
+  const sound = method === "openSockets"
+    ? () => 0
+    : server[method].bind(server) as (...args: unknown[]) => unknown;
   let calls = 0;
   const broken = (...args: unknown[]): unknown => {
     if (how === "the first time" && calls++ > 0) return sound(...args);
@@ -39,12 +41,14 @@ function breakIt(server: FakeServer, method: keyof Drainable, how: string) {
     if (how === "by a rejection") return Promise.reject(error);
     throw error;
   };
-  Object.assign(server, { [method]: broken });
+  if (method === "openSockets") {
+    Object.defineProperty(server.sockets, "size", { get: broken });
+  } else Object.assign(server, { [method]: broken });
 }
 
-const cases: [method: keyof Drainable, how: string][] = [
+const cases: [method: Method, how: string][] = [
   ...(["countAnswers", "inFlight", "openSockets", "answered"] as const)
-    .flatMap((method): [keyof Drainable, string][] => [
+    .flatMap((method): [Method, string][] => [
       [method, "the first time"],
       [method, "always"],
     ]),
@@ -79,7 +83,7 @@ for (const [method, how] of cases) {
       for (const { message } of report.errors) assertEquals(message, expected);
       if (method === "close") {
         assertEquals(failing.calls, ["countAnswers", "cut"]);
-        assertEquals(report.requests.cut, [stuck]);
+        assertEquals(report.requests.cut, [cut]);
       }
     });
 

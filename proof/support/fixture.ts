@@ -115,15 +115,18 @@ function stepClock(at: string): void {
 
 /** As if the bookkeeping of a runtime's file were broken. */
 class Broken extends ShutdownController {
-  override attach(server: Parameters<ShutdownController["attach"]>[0]): void {
+  override attach(
+    ...[server, sockets]: Parameters<ShutdownController["attach"]>
+  ): void {
     for (const name of env("THROWS")?.split(",") ?? []) {
-      Object.assign(server, {
-        [name]() {
-          throw new Error(`${name} is broken`);
-        },
-      });
+      const broken = () => {
+        throw new Error(`${name} is broken`);
+      };
+      if (name === "openSockets") {
+        Object.defineProperty(sockets, "size", { get: broken });
+      } else Object.assign(server, { [name]: broken });
     }
-    super.attach(server);
+    super.attach(server, sockets);
   }
 }
 
