@@ -3,6 +3,7 @@ import { HTTPException } from "hono/http-exception";
 import { matchedRoutes } from "hono/route";
 import { findTargetHandler } from "hono/utils/handler";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { LONGEST_TURN } from "../runtimes/times.ts";
 
 /** So many bytes beyond a limit are read and thrown away before the refusal. */
 const HEARD_OUT = 16 * 1_048_576;
@@ -126,9 +127,6 @@ function readerOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
     cancel: () => void byob.cancel().catch(() => {}),
   };
 }
-
-/** How long other clients may have to wait for a turn, in milliseconds. */
-const LONGEST_TURN = 100;
 
 /**
  * To be awaited after each chunk: while there are more at hand no timer fires,

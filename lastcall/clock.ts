@@ -1,5 +1,4 @@
-/** Asked to wait for longer, about 24.8 days, timers of all runtimes fire at once. */
-export const LONGEST_WAIT = 2 ** 31 - 1;
+import { LONGEST_WAIT } from "../runtimes/times.ts";
 
 /** Time as a parameter, so that tests of deadlines wait for nothing. */
 export interface Clock {

@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
-import { LONGEST_WAIT } from "./clock.ts";
+import { LONGEST_WAIT } from "../runtimes/times.ts";
 import { toError } from "./errors.ts";
 
 export interface EventStreamOptions {

@@ -20,7 +20,7 @@ import {
 export type { Limits, Lost, Output, Tls } from "../runtimes/runtime.ts";
 export { getConnInfo, upgradeWebSocket } from "#runtime";
 export { bodyLimit } from "./body_limit.ts";
-export { LONGEST_WAIT } from "./clock.ts";
+export { LONGEST_WAIT } from "../runtimes/times.ts";
 export type { EventStreamOptions } from "./event_stream.ts";
 export {
   type CheckResult,

@@ -1,13 +1,8 @@
 import type { Runtime } from "../runtimes/runtime.ts";
+import { SAME_SIGNAL } from "../runtimes/times.ts";
 import { toError } from "./errors.ts";
 import type { ShutdownController } from "./shutdown.ts";
 import { StartError } from "./start_error.ts";
-
-/**
- * One Ctrl-C reaches the server twice within 5 ms under `bun run` and
- * `deno task`: once from the terminal, once forwarded by the wrapper.
- */
-const SAME_SIGNAL_WITHIN = 500;
 
 /** Ctrl-C, a service manager, a closed terminal, Ctrl-Break on Windows. */
 const DEFAULT_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"];
@@ -53,7 +48,7 @@ export function watchProcess(
     const now = clock.now();
     firstAt ??= now;
     if (!shutdown.signal.aborted) shutdown.begin(signal);
-    else if (now - firstAt >= SAME_SIGNAL_WITHIN) shutdown.force(signal);
+    else if (now - firstAt >= SAME_SIGNAL) shutdown.force(signal);
   };
   const stopSignals = signals.map((signal) =>
     runtime.onSignal(signal, () => onSignal(signal))
@@ -68,7 +63,7 @@ export function watchProcess(
     // A quiet server has closed before the second half of a Ctrl-C comes, which
     // would kill it on its way out (Node: 5 of 6 times at 5 ms).
     clock.later(
-      SAME_SIGNAL_WITHIN,
+      SAME_SIGNAL,
       () => stopSignals.forEach((stop) => stop()),
     );
   });

@@ -6,7 +6,7 @@ import type {
   Runtime,
   Tls,
 } from "../runtimes/runtime.ts";
-import { LONGEST_WAIT } from "./clock.ts";
+import { LONGEST_WAIT } from "../runtimes/times.ts";
 import { jsonLogTo } from "./log.ts";
 import { logError, watchProcess } from "./process.ts";
 import { ShutdownController } from "./shutdown.ts";

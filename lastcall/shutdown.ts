@@ -1,4 +1,5 @@
 import type { Listener } from "../runtimes/runtime.ts";
+import { LAST_CHANCE } from "../runtimes/times.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Deadline } from "./deadline.ts";
 import { invoke, isAbort, toError } from "./errors.ts";
@@ -11,7 +12,7 @@ import {
   toCutRequest,
 } from "./report.ts";
 import { Sockets } from "./sockets.ts";
-import { LAST_CHANCE, Work } from "./work.ts";
+import { Work } from "./work.ts";
 
 /** All times in milliseconds. */
 export interface ShutdownOptions {

@@ -1,10 +1,10 @@
 import type { Socket } from "../runtimes/runtime.ts";
+import { BATCH_PAUSE } from "../runtimes/times.ts";
 import type { Clock } from "./clock.ts";
 
 /** RFC 6455: the endpoint is going away. */
 const GOING_AWAY = 1001;
 const REASON = "server is shutting down";
-const BATCH_PAUSE = 100;
 
 /** The open WebSockets of one server, and how they are closed. */
 export class Sockets {

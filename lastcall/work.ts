@@ -1,10 +1,8 @@
+import { LAST_CHANCE } from "../runtimes/times.ts";
 import type { Clock } from "./clock.ts";
 import { Deadline } from "./deadline.ts";
 import { invoke } from "./errors.ts";
 import type { Draft, WorkKind, WorkRecord } from "./report.ts";
-
-/** What the hooks still get after a deadline struck or a force. */
-export const LAST_CHANCE = 1000;
 
 /** Work that goes on beside the requests: a job, or what waitUntil was given. */
 interface Running {

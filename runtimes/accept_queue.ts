@@ -1,14 +1,7 @@
+import { QUEUE_PATIENCE } from "./times.ts";
+
 /** No server takes this for a request: the runtime answers it, not the app. */
 export const NO_REQUEST = "?\r\n\r\n";
-/** How long such a one may take: a busy runtime may not answer. */
-export const KNOCK_LIMIT = 100;
-/**
- * A turn where no connection of our own tells: on a port that another process
- * shares, that one may take it.
- */
-export const BLIND_TURN = 25;
-/** Under steady traffic there is no quiet turn to wait for. */
-const PATIENCE = 250;
 
 /**
  * Connections that the kernel has accepted and the runtime has not are reset
@@ -22,7 +15,7 @@ export async function emptyAcceptQueue(
   arrived: () => number,
   turn: () => Promise<unknown>,
 ): Promise<void> {
-  const until = performance.now() + PATIENCE;
+  const until = performance.now() + QUEUE_PATIENCE;
   for (let quiet = 0; quiet < 3 && performance.now() < until;) {
     const before = arrived();
     await turn();

@@ -4,16 +4,9 @@ import {
   type UpgradedSocket,
   websocketHandler,
 } from "./bun_websocket.ts";
-import {
-  BLIND_TURN,
-  emptyAcceptQueue,
-  KNOCK_LIMIT,
-  NO_REQUEST,
-  reachable,
-} from "./accept_queue.ts";
+import { NO_REQUEST, reachable } from "./accept_queue.ts";
 import { canBeOpen, type Insight, insightInto } from "./bun_insight.ts";
 import { CoarseClock } from "./coarse_clock.ts";
-import { delay, lastMoments, mayHaveBody, sayClose } from "./last_moments.ts";
 import {
   eventLoopDelayBeyond,
   exitAfter,
@@ -29,8 +22,18 @@ import {
   type ListenFailure,
   type ListenOptions,
 } from "./runtime.ts";
+import {
+  BLIND_TURN,
+  BUN_HALF_HEAD_GRACE,
+  BUN_TICK,
+  KNOCK,
+  LINGER,
+  PENDING_LOOK,
+} from "./times.ts";
 import { readTls } from "./tls.ts";
 import { removeSocket, removeStaleSocket } from "./unix_socket.ts";
+import { delay, turn } from "./wait.ts";
+import { beforeWholeStop, mayHaveBody, sayClose } from "./whole_stop.ts";
 
 export { getConnInfo } from "hono/bun";
 export { upgradeWebSocket } from "./bun_websocket.ts";
@@ -47,13 +50,6 @@ export {
 export const name = "bun";
 export const version = Bun.version;
 export const oldest = "1.4.4";
-
-/** Half a request head may still become a whole one. */
-const HALF_HEAD_GRACE = 500;
-/** How long a body that nobody read may take to arrive. */
-const LINGER = 2000;
-/** How often the clock ticks: what keeps it from that is a long turn. */
-const TICK = 25;
 
 export async function listen(
   host: Host,
@@ -131,7 +127,7 @@ class BunListener implements Listener {
     });
     this.hostname = hostname;
     this.port = this.#server.port ?? 0;
-    this.#ticking = setInterval(() => this.#clock.tick(), TICK);
+    this.#ticking = setInterval(() => this.#clock.tick(), BUN_TICK);
     this.#ticking.unref();
   }
 
@@ -165,7 +161,7 @@ class BunListener implements Listener {
    * 4.6 s. Behind an answer that waits for the next turn it reads no further.
    */
   #isLongTurn(): boolean {
-    return performance.now() - this.#clock.now > 2 * TICK;
+    return performance.now() - this.#clock.now > 2 * BUN_TICK;
   }
 
   /** Bun has answered an upgrade already: what is thrown then is uncaught. */
@@ -256,26 +252,29 @@ class BunListener implements Listener {
 
   async close(idleGrace: number): Promise<void> {
     this.#retiring = true;
-    const recent = this.#clock.isRecent(this.#latestSince, idleGrace);
-    const unaware = this.inFlight();
-    await lastMoments(
+    await beforeWholeStop({
       idleGrace,
-      recent || unaware.length > 0,
-      unaware,
-      (seen) => this.#isOpen(seen),
-    );
-    // Before stop(), which will close all of them in one instant one day
-    // (oven-sh/bun#34961), and drop what was sent to them before.
-    await this.#host.closeSockets();
-    await emptyAcceptQueue(() => this.#received, () => this.#knock());
+      hadTraffic: this.#clock.isRecent(this.#latestSince, idleGrace),
+      unaware: this.inFlight(),
+      isOpen: (seen) => this.#isOpen(seen),
+      // Before stop(), which will close all of them in one instant one day
+      // (oven-sh/bun#34961), and drop what was sent to them before.
+      closeSockets: () => this.#host.closeSockets(),
+      received: () => this.#received,
+      knock: () => this.#knock(),
+    });
     // A knock's answer is read a turn after it was accepted. What came in that
     // turn is taken in the second of these; the first ends before it reads.
-    for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate);
+    await turn();
+    await turn();
     const wasCut = this.#isDone;
     const stop = this.#server.stop().then(() => this.#isDone = true);
     // The report is out by then, and is the last line.
     if (!wasCut) this.#host.stopped();
-    const halfHeads = setTimeout(() => this.#cutLeftovers(), HALF_HEAD_GRACE);
+    const halfHeads = setTimeout(
+      () => this.#cutLeftovers(),
+      BUN_HALF_HEAD_GRACE,
+    );
     await stop;
     clearTimeout(halfHeads);
     clearInterval(this.#ticking);
@@ -294,7 +293,7 @@ class BunListener implements Listener {
         resolve();
       };
       // Not the socket's own timeout: that does not run while it connects.
-      const timer = setTimeout(over, KNOCK_LIMIT);
+      const timer = setTimeout(over, KNOCK);
       socket.on("data", over).on("error", over).on("close", over);
       socket.end(NO_REQUEST);
     });
@@ -314,7 +313,7 @@ class BunListener implements Listener {
     const isBusy = () =>
       this.#pending > 0 || performance.now() < this.#lingersUntil;
     // Bun has no event for the last byte of a response, only this counter.
-    while (isBusy() && !this.#isDone) await delay(10);
+    while (isBusy() && !this.#isDone) await delay(PENDING_LOOK);
     await this.#server.stop(true);
   }
 
@@ -352,7 +351,7 @@ function seen(request: Request, since: number): Seen {
 async function afterTurn(
   response: Response | Promise<Response>,
 ): Promise<Response> {
-  return (await Promise.all([response, new Promise(setImmediate)]))[0];
+  return (await Promise.all([response, turn()]))[0];
 }
 
 async function discard(body: ReadableStream<Uint8Array>): Promise<void> {

@@ -1,5 +1,4 @@
-/** How often the runtimes let it tick, in milliseconds. */
-export const TICK = 100;
+import { TICK } from "./times.ts";
 
 /**
  * Asking the time costs 1 % of a trivial request; an age needs no more than

@@ -1,14 +1,7 @@
 import { belongsTo, hasUpgrade, withUpgrade } from "./deno_websocket.ts";
-import {
-  BLIND_TURN,
-  emptyAcceptQueue,
-  KNOCK_LIMIT,
-  NO_REQUEST,
-  reachable,
-} from "./accept_queue.ts";
-import { CoarseClock, TICK } from "./coarse_clock.ts";
-import { delay, lastMoments, mayHaveBody, sayClose } from "./last_moments.ts";
-import { BoundedOutput, FLUSH } from "./output.ts";
+import { emptyAcceptQueue, NO_REQUEST, reachable } from "./accept_queue.ts";
+import { CoarseClock } from "./coarse_clock.ts";
+import { BoundedOutput } from "./output.ts";
 import {
   type Host,
   type Listener,
@@ -17,8 +10,20 @@ import {
   type ListenOptions,
 } from "./runtime.ts";
 import { denoSizeOf, isRight, type SizeOf } from "./response_size.ts";
+import {
+  BLIND_TURN,
+  FLUSH,
+  GOODBYE,
+  KNOCK,
+  LINGER,
+  RELISTEN,
+  TICK,
+  TLS_FLUSH,
+} from "./times.ts";
 import { readTls } from "./tls.ts";
 import { removeSocket, removeStaleSocket } from "./unix_socket.ts";
+import { delay } from "./wait.ts";
+import { beforeWholeStop, mayHaveBody, sayClose } from "./whole_stop.ts";
 
 export { upgradeWebSocket } from "./deno_websocket.ts";
 
@@ -76,25 +81,11 @@ export async function listen(
   }
 }
 
-/**
- * Over TLS, shutdown() resolves with the last records still to be written, and
- * nothing tells when they are. Of 30 MB to a slow reader, an exit on the spot
- * lost up to 64 KB in 3 shutdowns of 125, after 100 ms in 1 of 300.
- */
-const TLS_FLUSH = 250;
-
-/** How long a client may take to say that it has heard of the end. */
-const GOODBYE = 1000;
-/** How long a client may still send what nobody reads. */
-const LINGER = 2000;
 /** Bytes per millisecond: whoever reads more slowly is not waited for. */
 const SLOWEST_READER = 16;
 /** What HTTP/2 may still hold of a stream that has ended. */
 const STREAM_REST = 65_536;
 
-/** How long to wait before listening again, at first and at most. */
-const PAUSE = 10;
-const LONGEST_PAUSE = 1000;
 /** Each may still have connections, and costs a little memory. */
 const MOST_SERVERS = 100;
 
@@ -144,7 +135,7 @@ function openListener(
     serving(request, info);
   /** The last one listens; those before lost their listener. */
   let servers: { server: Deno.HttpServer; kill: AbortController }[] = [];
-  let pause = PAUSE;
+  let pause = RELISTEN.first;
   const { addr } = serve(port);
   const boundPort = (addr as Deno.NetAddr).port ?? 0;
   const ticking = setInterval(() => clock.tick(), TICK);
@@ -174,7 +165,7 @@ function openListener(
     if (servers.length > MOST_SERVERS) void servers.shift()!.server.shutdown();
     const since = performance.now();
     const ended = (cause: unknown) => {
-      if (performance.now() - since > LONGEST_PAUSE) pause = PAUSE;
+      if (performance.now() - since > RELISTEN.longest) pause = RELISTEN.first;
       void listenAgain(host.lost(cause));
     };
     server.finished.then(() => {
@@ -196,7 +187,7 @@ function openListener(
   async function listenAgain(found: () => void): Promise<void> {
     for (;;) {
       await delay(pause);
-      pause = Math.min(2 * pause, LONGEST_PAUSE);
+      pause = Math.min(2 * pause, RELISTEN.longest);
       if (unix !== undefined) await removeSocket(unix);
       if (stopped) return;
       try {
@@ -373,12 +364,16 @@ function openListener(
 
   /** What must have happened before shutdown() may be called. */
   async function beforeStop(idleGrace: number): Promise<void> {
-    const recent = clock.isRecent(lastRequest, idleGrace);
-    const unaware = open.filter(({ answer }) => answer === undefined);
-    await lastMoments(idleGrace, recent || open.length > 0, unaware, isOpen);
-    // shutdown() closes all WebSockets in one instant, and cuts the deaf.
-    await host.closeSockets();
-    await emptyAcceptQueue(() => received, knock);
+    await beforeWholeStop({
+      idleGrace,
+      hadTraffic: clock.isRecent(lastRequest, idleGrace) || open.length > 0,
+      unaware: open.filter(({ answer }) => answer === undefined),
+      isOpen,
+      // shutdown() closes all WebSockets in one instant, and cuts the deaf.
+      closeSockets: () => host.closeSockets(),
+      received: () => received,
+      knock,
+    });
     // Not before, so that nobody is turned away where nothing is waited for.
     refusing = true;
     if (!open.some(isBreakable)) return;
@@ -400,7 +395,7 @@ function openListener(
         connection.close();
       }
     });
-    return Promise.race([answered.catch(() => delay(1)), delay(KNOCK_LIMIT)]);
+    return Promise.race([answered.catch(() => delay(1)), delay(KNOCK)]);
   }
 
   /** In a terminal, to try without the right would ask a person, and wait. */

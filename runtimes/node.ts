@@ -5,7 +5,6 @@ import { Connections } from "./node_connections.ts";
 import {
   eventLoopDelayBeyond,
   exitAfter,
-  LOOK,
   outputTo,
   streamed,
   streamOf,
@@ -20,6 +19,7 @@ import {
   type ListenFailure,
   type ListenOptions,
 } from "./runtime.ts";
+import { LOOK } from "./times.ts";
 import { readTls } from "./tls.ts";
 import { removeStaleSocket } from "./unix_socket.ts";
 

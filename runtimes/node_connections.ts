@@ -9,18 +9,17 @@ import {
 import { Server as NetServer, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { emptyAcceptQueue } from "./accept_queue.ts";
-import { CoarseClock, TICK } from "./coarse_clock.ts";
+import { CoarseClock } from "./coarse_clock.ts";
 import { http2Options, Sessions } from "./node_http2.ts";
 import type { Host, InFlight, Limits, Tls } from "./runtime.ts";
-
-/** A connection that never sent a byte may still be about to. */
-const UNUSED_GRACE = 100;
-/** Half a request head may still become a whole one. */
-const HALF_HEAD_GRACE = 1000;
-/** How long a client may go on sending a body that nobody reads. */
-const LINGER = 2000;
-/** How often heads, requests and readers are looked for that take too long. */
-const CHECKING = 1000;
+import {
+  CHECKING,
+  HALF_HEAD_GRACE,
+  LINGER,
+  TICK,
+  UNUSED_GRACE,
+} from "./times.ts";
+import { turn } from "./wait.ts";
 
 /** How many pipelined requests may wait before no more are read. */
 const PIPELINED = 256;
@@ -308,7 +307,7 @@ export class Connections {
   async close(idleGrace: number): Promise<void> {
     await emptyAcceptQueue(
       () => this.#accepted,
-      () => new Promise((resolve) => setImmediate(resolve)),
+      turn,
     );
     const closed = this.#stopListening();
     this.#host.stopped();

@@ -10,9 +10,8 @@ import {
 } from "node:http2";
 import type { TLSSocket } from "node:tls";
 import type { Host, InFlight, Limits } from "./runtime.ts";
+import { GOODBYE } from "./times.ts";
 
-/** How long a client may stay silent after it was told of the session's end. */
-const LEAVE_GRACE = 1000;
 /** Node allows 2 ** 32 - 1. Browsers and balancers expect at least 100. */
 const STREAMS = 128;
 /** The answers to a client's pings are no response that it takes. */
@@ -223,7 +222,7 @@ export class Sessions {
       if (isGone || performance.now() - since >= this.#limits.writeTimeout) {
         socket.destroy();
       } else this.#seeOut(session, since);
-    }, LEAVE_GRACE);
+    }, GOODBYE);
   }
 }
 

@@ -3,7 +3,8 @@
 import { fstatSync, write } from "node:fs";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { isatty } from "node:tty";
-import { BoundedOutput, FLUSH, type Sink } from "./output.ts";
+import { BoundedOutput, type Sink } from "./output.ts";
+import { FLUSH, LOOK } from "./times.ts";
 
 // Importing node:process evaluates all it has, opens stdin among it, and takes
 // a thirtieth of a start.
@@ -18,8 +19,6 @@ export function args(): string[] {
   return process.argv.slice(2);
 }
 
-/** How often the event loop is looked at, in milliseconds. */
-export const LOOK = 10;
 let delays: ReturnType<typeof monitorEventLoopDelay> | undefined;
 
 /** Watches from the first question on: what nobody asks for costs nothing. */

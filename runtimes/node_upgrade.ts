@@ -6,6 +6,7 @@ import type { WebSocket, WebSocketServer } from "ws";
 import { type Connections, isHandshake } from "./node_connections.ts";
 import { hostOf } from "./node_websocket.ts";
 import type { FetchHandler } from "./runtime.ts";
+import { turn } from "./wait.ts";
 import { defineUpgrade, Guarded } from "./websocket.ts";
 
 /** Requests that the app has taken for a WebSocket, and what that does then. */
@@ -50,7 +51,7 @@ export function withWebSockets(
     // As on Deno and Bun, where it has been one since the app asked for it.
     void response.body?.cancel();
     // Node parses until then.
-    await new Promise(setImmediate);
+    await turn();
     const upgraded = connections.upgrade(message, outgoing as never);
     if (!upgraded) return new Response(null, { status: 400 });
     const addHeaders = (lines: string[]) =>

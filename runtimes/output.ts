@@ -8,9 +8,6 @@ export const MOST_WAITING = 4 * 1024 * 1024;
 /** What is handed over at once, unless one entry is longer. */
 const PIECE = 64 * 1024;
 
-/** How long a reader may take to make room for the rest when the process ends. */
-export const FLUSH = 2000;
-
 /** Resolves with how many of the bytes were taken; rejects where none can be. */
 export type Sink = (bytes: Uint8Array) => Promise<number>;
 

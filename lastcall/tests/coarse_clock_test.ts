@@ -1,6 +1,7 @@
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { CoarseClock, TICK } from "../../runtimes/coarse_clock.ts";
+import { CoarseClock } from "../../runtimes/coarse_clock.ts";
+import { TICK } from "../../runtimes/times.ts";
 
 test("a coarse clock calls recent what may have been", () => {
   let time = 1000;
