@@ -118,15 +118,26 @@ class Broken extends ShutdownController {
   override attach(
     ...[server, sockets]: Parameters<ShutdownController["attach"]>
   ): void {
+    const { hostname, port } = server;
+    // A wrapper: what a listener asks of itself goes on working.
+    const listener: typeof server = {
+      hostname,
+      port,
+      inFlight: () => server.inFlight(),
+      countAnswers: () => server.countAnswers(),
+      answered: () => server.answered(),
+      close: (idleGrace) => server.close(idleGrace),
+      cut: () => server.cut(),
+    };
     for (const name of env("THROWS")?.split(",") ?? []) {
       const broken = () => {
         throw new Error(`${name} is broken`);
       };
       if (name === "openSockets") {
         Object.defineProperty(sockets, "size", { get: broken });
-      } else Object.assign(server, { [name]: broken });
+      } else Object.assign(listener, { [name]: broken });
     }
-    super.attach(server, sockets);
+    super.attach(listener, sockets);
   }
 }
 
