@@ -30,7 +30,13 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { startPostgres } from "../tests/postgres.js"; // example:line
 import { matrixOf, renderMatrix, replaceMatrix } from "./matrix.js";
-import { cleanEnv, findRuntime, HERE, RUNTIMES } from "../scripts/runtimes.js";
+import {
+  cleanEnv,
+  findRuntime,
+  HERE,
+  otherNode,
+  RUNTIMES,
+} from "../scripts/runtimes.js";
 
 /** @import { FoundRuntime, RuntimeKey } from "../scripts/runtimes.js" */
 /** @import { ClauseResult } from "./matrix.js" */
@@ -69,13 +75,16 @@ const drives = (/** @type {Kind} */ kind) =>
 const root = join(import.meta.dirname, "..");
 const bundles = join(root, "node_modules", ".cache", "lastcall-proof");
 const contract = join(root, "lastcall/CONTRACT.md");
+/** Of what a failed test says. */
+const MOST_LINES = 15;
 const inCI = process.env["CI"] === "true";
 
 const HELP = `Everything that the engine owes, as CI runs it.
 
   npm run proof                          a quarter of an hour
   npm run proof -- drain hostile         test files whose path contains a word
-  --only deno|bun|node20|node24          one runtime; may be repeated
+  --only deno|bun|node20|node24|node     one runtime; may be repeated; node is the
+                                         one at hand, where it is none of the others
   --filter <text>                        tests whose name contains it
   --update-matrix                        write the matrix into lastcall/CONTRACT.md
 `;
@@ -117,7 +126,10 @@ function readArgs() {
  * @property {number} failed
  * @property {number} skipped
  * @property {ClauseResult[]} clauses
+ * @property {Failure[]} failures
  */
+
+/** @typedef {{ name: string, why: string }} Failure */
 
 process.exitCode = await main();
 
@@ -173,9 +185,15 @@ async function main() {
     skipped += outcome.skipped;
   }
   const whole = !options.only && !options.filter && positionals.length === 0 &&
-    found.length === RUNTIMES.length;
+    RUNTIMES.every((key) => found.some((runtime) => runtime.key === key));
   if (!settleMatrix(outcomes, whole)) failed++;
 
+  // At the end, for logs are long, and what shows them may keep only that.
+  for (const { job, failures } of outcomes) {
+    for (const { name, why } of failures) {
+      console.log(`\nFAILED on ${job.name}: ${name}\n${why}`);
+    }
+  }
   console.log("");
   for (const { job, ...counts } of outcomes) {
     console.log(`${job.name}: ${countsLine(counts)}`);
@@ -197,7 +215,7 @@ function countsLine({ passed, failed, skipped }) {
 /** @returns {RuntimeKey[] | undefined} */
 function wantedRuntimes() {
   /** @type {RuntimeKey[]} */
-  const mine = HERE === "node" ? RUNTIMES : [HERE];
+  const mine = HERE === "node" ? [...RUNTIMES, ...otherNode()] : [HERE];
   for (const only of options.only ?? []) {
     if (mine.some((key) => key === only)) continue;
     console.error(`--only is "${only}"; expected one of ${mine.join(", ")}.`);
@@ -306,16 +324,16 @@ async function runJob(job) {
   const cases = existsSync(junit) ? testCases(readFileSync(junit, "utf8")) : [];
   const counts = { passed: 0, failed: 0, skipped: 0 };
   for (const { result } of cases) counts[result]++;
-  if (hung) output += `\nFAILED: not done after ${limit / 1000} s\n`;
-  if (code !== 0 && counts.failed === 0) {
-    output +=
-      `\nFAILED: the runner ended with ${code}, naming no failed test\n`;
+  const failures = cases.filter(({ result }) => result === "failed")
+    .map(({ name, why }) => ({ name: plain(name), why }));
+  const fail = (/** @type {string} */ name) => {
+    failures.push({ name, why: output.trimEnd().split("\n").at(-1) ?? "" });
     counts.failed++;
-  }
-  if (cases.length === 0 && counts.failed === 0 && !options.filter) {
-    output += "\nFAILED: not one test ran\n";
-    counts.failed++;
-  }
+  };
+  if (hung) fail(`not done after ${limit / 1000} s`);
+  else if (code !== 0 && counts.failed === 0) {
+    fail(`the runner ended with ${code}, naming no failed test`);
+  } else if (cases.length === 0 && !options.filter) fail("not one test ran");
 
   const clauses = readdirSync(matrix)
     .filter((name) => name.endsWith(".json"))
@@ -323,7 +341,7 @@ async function runJob(job) {
   rmSync(scratch, { recursive: true, force: true });
 
   console.log(`\n==== ${job.name}\n${output.trimEnd()}`);
-  return { job, ...counts, clauses };
+  return { job, ...counts, clauses, failures };
 }
 
 /** @param {Job} job @param {string} junit */
@@ -388,7 +406,12 @@ function testCases(xml) {
       : /<skipped\b/.test(body)
       ? /** @type {const} */ ("skipped")
       : /** @type {const} */ ("passed");
-    cases.push({ name, result });
+    const [, attribute = "", text = ""] =
+      /<(?:failure|error)\b([^>]*?)(?:\/>|>([^]*?)<\/)/.exec(body) ?? [];
+    const message = / message="([^"]*)"/.exec(attribute)?.[1] ?? "";
+    const why = plain(text.trim() || message).split("\n")
+      .slice(0, MOST_LINES).join("\n");
+    cases.push({ name, result, why });
   }
   // Deno lists a suite beside its tests, "suite" beside "suite > test"; Node
   // counts a file without any test as one that passed.
@@ -402,6 +425,18 @@ function testCases(xml) {
   );
 }
 
+/** XML's five signs, and characters by number. @param {string} text */
+function plain(text) {
+  const signs = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" };
+  return text.replace(
+    /&(?:#(x?)([0-9a-f]+)|(lt|gt|quot|apos|amp));/gi,
+    (_, hex, number, sign) =>
+      sign
+        ? signs[/** @type {keyof typeof signs} */ (sign)]
+        : String.fromCodePoint(parseInt(number, hex ? 16 : 10)),
+  );
+}
+
 /**
  * Prints the matrix, and keeps the one in the contract true.
  *
@@ -411,6 +446,8 @@ function testCases(xml) {
 function settleMatrix(outcomes, whole) {
   const columns = outcomes
     .filter(({ clauses }) => clauses.length > 0)
+    // The machine's own Node has no column: which it is differs.
+    .filter(({ job }) => job.runtime.key !== "node")
     .map(({ job, clauses }) => ({ title: job.runtime.column, clauses }));
   if (columns.length === 0) return true;
   const table = renderMatrix(matrixOf(columns));
@@ -430,9 +467,18 @@ function settleMatrix(outcomes, whole) {
     return true;
   } else {
     console.log(
-      `${inCI ? "FAILED" : "NOTE"}: lastcall/CONTRACT.md has another matrix; ` +
-        "if this one is right, run `npm run proof -- --update-matrix`.",
+      `\n${
+        inCI ? "FAILED" : "NOTE"
+      }: lastcall/CONTRACT.md has another matrix; ` +
+        "if this one is right, run `npm run proof -- --update-matrix`.\n",
     );
+    const [now, then] = [updated, text].map((text) => text.split("\n"));
+    for (const line of then ?? []) {
+      if (!now?.includes(line)) console.log("-", line);
+    }
+    for (const line of now ?? []) {
+      if (!then?.includes(line)) console.log("+", line);
+    }
   }
   return !inCI;
 }

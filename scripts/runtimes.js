@@ -30,7 +30,7 @@ const WANTED = {
   },
 };
 
-/** @typedef {keyof typeof WANTED} RuntimeKey */
+/** @typedef {keyof typeof WANTED | "node"} RuntimeKey the Node at hand */
 
 /**
  * @typedef {object} FoundRuntime
@@ -41,7 +41,9 @@ const WANTED = {
  * @property {string} path the binary itself, no wrapper
  */
 
-export const RUNTIMES = /** @type {RuntimeKey[]} */ (Object.keys(WANTED));
+export const RUNTIMES = /** @type {Exclude<RuntimeKey, "node">[]} */ (
+  Object.keys(WANTED)
+);
 
 /** The runtime that runs this very file. */
 export const HERE = process.versions["bun"]
@@ -49,6 +51,16 @@ export const HERE = process.versions["bun"]
   : process.versions["deno"]
   ? "deno"
   : "node";
+
+/** The Node at hand, where it is none of those. @returns {RuntimeKey[]} */
+export function otherNode() {
+  const { node } = process.versions;
+  return RUNTIMES.some((key) =>
+      WANTED[key].command === "node" && isWanted(key, node)
+    )
+    ? []
+    : ["node"];
+}
 
 /**
  * The machine's own where it will do, else the pinned one through npx. Throws
@@ -58,25 +70,30 @@ export const HERE = process.versions["bun"]
  * @returns {FoundRuntime}
  */
 export function findRuntime(key) {
+  if (key === "node") return described(key, "node", process.execPath);
   const { command, pinned } = WANTED[key];
   const name = /** @type {FoundRuntime["name"]} */ (command);
   const own = command === HERE ? process.execPath : which(command);
   const ownVersion = own ? versionOf(own) : undefined;
 
-  let path = own;
-  let version = ownVersion;
-  if (!version || !isWanted(key, version)) {
-    path = fetchRuntime(command, pinned);
-    version = versionOf(path);
-  }
-  if (!path || version === undefined) {
-    throw new Error(`${command} ${pinned} was fetched but does not run`);
-  }
+  return own && ownVersion && isWanted(key, ownVersion)
+    ? described(key, name, own)
+    : described(key, name, fetchRuntime(command, pinned));
+}
 
+/**
+ * @param {RuntimeKey} key
+ * @param {FoundRuntime["name"]} name
+ * @param {string} path
+ * @returns {FoundRuntime}
+ */
+function described(key, name, path) {
+  const version = versionOf(path);
+  if (version === undefined) throw new Error(`${path} does not run`);
   // The npm package's link to Deno would do, but for `deno task`, which takes
   // an ELF file in a node_modules/.bin for JavaScript: hence the real path.
   path = realpathSync(path);
-  const title = command.charAt(0).toUpperCase() + command.slice(1);
+  const title = name.charAt(0).toUpperCase() + name.slice(1);
   const column = name === "node" ? `${title} ${parseInt(version)}` : title;
   const label = name === "node" ? column : `${title} ${version}`;
   return { key, name, label, column, path };
@@ -97,7 +114,10 @@ function fetchRuntime(command, version) {
   // our caller's npm_* settings, which would point it back here.
   const cwd = join(tmpdir(), "lastcall-npx");
   mkdirSync(cwd, { recursive: true });
-  const args = ["--yes", "-p", `${command}@${version}`, "-c"];
+  const wanted = `${command}@${version}`;
+  // Not on stdout, where a caller reads the path.
+  console.error(`${wanted} comes from npm, unless npx has it already.`);
+  const args = ["--yes", "-p", wanted, "-c"];
   return output("npx", [...args, `command -v ${command}`], cwd);
 }
 
@@ -125,7 +145,7 @@ export function cleanEnv() {
   return env;
 }
 
-/** @param {RuntimeKey} key @param {string} version */
+/** @param {keyof typeof WANTED} key @param {string} version */
 function isWanted(key, version) {
   /** @type {{ atLeast: string, below?: string }} */
   const { atLeast, below } = WANTED[key];
