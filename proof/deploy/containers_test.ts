@@ -92,6 +92,7 @@ describe("each Containerfile", () => {
     const task = JSON.parse(read("deno.json")).tasks.start.split(" ");
     const added = ["--cached-only", "--frozen"];
     assertEquals(words.filter((word) => !added.includes(word)), task);
+    assert(task.includes("-P=server"));
   });
 });
 

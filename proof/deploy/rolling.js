@@ -348,10 +348,17 @@ function appCommand({ name, path }) {
   }
   // With the rights of `deno task start`, and without a wrapper in front.
   const config = join(root, "deno.json");
-  const { tasks } = JSON.parse(readFileSync(config, "utf8"));
-  const [, run, ...flags] = tasks.start.split(" ");
-  const main = join(root, flags.pop());
-  return [path, run, `--config=${config}`, ...flags, main];
+  return [
+    path,
+    "run",
+    "-q",
+    `--config=${config}`,
+    "-P=server",
+    // That of the folder which each of them has for its own.
+    "--allow-read=./data",
+    "--allow-write=./data",
+    join(root, "src/main.ts"),
+  ];
 }
 
 /** @returns {Record<string, string>} */

@@ -296,12 +296,19 @@ function denoRights({ UNIX, STORE, TLS_CERT, TLS_KEY }: Env): string[] {
   ];
 }
 
-/** Those of `deno task start`. */
-function appRights(): string[] {
-  const text = fs.readFileSync(path.join(root, "deno.json"), "utf8");
-  const [, run = "", ...args] = String(JSON.parse(text).tasks.start).split(" ");
-  return [run, "--no-prompt", ...args.filter((arg) => arg !== app)];
-}
+/**
+ * Those of `deno task start`; in another folder than that of deno.json, its data
+ * folder is that folder's.
+ */
+const appRights = [
+  "run",
+  "-q",
+  "--no-prompt",
+  `--config=${path.join(root, "deno.json")}`,
+  "-P=server",
+  "--allow-read=./data",
+  "--allow-write=./data",
+];
 
 export const fixture = "proof/support/fixture.ts";
 export const app = "src/main.ts";
@@ -313,7 +320,7 @@ export async function commandFor(
 ): Promise<string[]> {
   if (runtime === "deno") {
     const rights = source === app
-      ? appRights()
+      ? appRights
       : [...denoRun, ...denoRights(env)];
     return [executable, ...rights, path.join(root, source)];
   }
