@@ -1,4 +1,4 @@
-// Formatting, lint and types. `npm run check` and `bun run check` look at all of
+// Formatting, lint, types and the lists of variables. `npm run check` and `bun run check` look at all of
 // it, `deno task check` at what Deno can see: no node_modules, no tsc.
 
 import { spawnSync } from "node:child_process";
@@ -80,6 +80,15 @@ for (const [runtime, config] of Object.entries(seen)) {
   } else if (!existsSync(join(root, TSC))) {
     skip(name, "there is no tsc; run `npm ci` or `bun install` first");
   } else step(name, process.execPath, [TSC, "-p", config]);
+}
+
+if (HERE === "deno" || existsSync(join(root, "node_modules"))) {
+  step("every place has every variable", process.execPath, [
+    ...HERE === "deno" ? ["task", "--quiet", "test"] : ["scripts/test.js"],
+    "tests/config_test",
+    "--filter",
+    "every place has every variable",
+  ]);
 }
 
 const tail = skipped ? `, ${skipped} skipped` : "";

@@ -5,43 +5,16 @@
  * @module
  */
 import * as v from "valibot";
-import { DATABASE_URL_EXPECTED, isDatabaseUrl } from "./bookmarks/mod.ts"; // example:line
+import { variables as bookmarks } from "./bookmarks/variables.ts"; // example:line
 import {
   type ConfigResult,
   type Environment,
   listEnvironment,
   readEnvironment,
-  secret,
 } from "./kit/environment.ts";
-import { LONGEST_WAIT } from "#lastcall";
+import { flag, host, port, secret, time } from "./kit/variables.ts";
 
-/** `expected` is the end of the sentence that a wrong value is answered with. */
-function text(expected: string, fits: (text: string) => boolean) {
-  return v.pipe(v.string(), v.check(fits, expected));
-}
-
-function wholeNumber(max: number, expected: string) {
-  const fits = (text: string) => /^[0-9]+$/.test(text) && Number(text) <= max;
-  return v.pipe(text(expected, fits), v.transform(Number));
-}
-
-const port = wholeNumber(
-  65_535,
-  "a whole number from 0 to 65535, such as 3000",
-);
-const time = wholeNumber(
-  LONGEST_WAIT,
-  `a whole number of milliseconds from 0 to ${LONGEST_WAIT}, such as 500`,
-);
-const host = text(
-  "a host name or an IP address alone, such as 127.0.0.1",
-  (host) => !/[\s/]/.test(host),
-);
 const path = v.string();
-const flag = v.pipe(
-  v.picklist(["true", "false"], "true or false"),
-  v.transform((text) => text === "true"),
-);
 
 /** Every variable, its default, and what is right; times in milliseconds. */
 export const schema = v.pipe(
@@ -81,12 +54,7 @@ export const schema = v.pipe(
     // A path; but who puts the key itself here must not find it in a log.
     TLS_KEY: secret(v.optional(path)),
     REUSE_PORT: v.optional(flag, "false"),
-    // example:begin
-    DATABASE_URL: secret(
-      v.optional(text(DATABASE_URL_EXPECTED, isDatabaseUrl)),
-    ),
-    DATABASE_CONNECT_TIMEOUT_MS: v.optional(time, "30000"),
-    // example:end
+    ...bookmarks, // example:line
   }),
   v.forward(
     v.partialCheck(
@@ -112,25 +80,45 @@ export const schema = v.pipe(
     ),
     ["TLS_CERT"],
   ),
-  v.transform(({ TLS_CERT: cert, TLS_KEY: key, ...env }) => ({
-    hostname: env.HOST,
-    port: env.PORT,
-    drainDelay: env.DRAIN_DELAY_MS,
-    idleGrace: env.IDLE_GRACE_MS,
-    drainTimeout: env.DRAIN_TIMEOUT_MS,
-    cleanupTimeout: env.CLEANUP_TIMEOUT_MS,
-    requestTimeout: env.REQUEST_TIMEOUT_MS,
-    logFormat: env.LOG_FORMAT,
-    logLevel: env.LOG_LEVEL,
-    adminPort: env.ADMIN_PORT,
-    adminHostname: env.ADMIN_HOST,
-    demo: env.DEMO,
-    corsOrigins: env.CORS_ORIGINS ?? [],
-    reusePort: env.REUSE_PORT,
-    databaseUrl: env.DATABASE_URL, // example:line
-    databaseConnectTimeout: env.DATABASE_CONNECT_TIMEOUT_MS, // example:line
-    ...(cert && key ? { tls: { cert, key } } : {}),
-  })),
+  v.transform(
+    ({
+      HOST: hostname,
+      PORT: port,
+      DRAIN_DELAY_MS: drainDelay,
+      IDLE_GRACE_MS: idleGrace,
+      DRAIN_TIMEOUT_MS: drainTimeout,
+      CLEANUP_TIMEOUT_MS: cleanupTimeout,
+      REQUEST_TIMEOUT_MS: requestTimeout,
+      LOG_FORMAT: logFormat,
+      LOG_LEVEL: logLevel,
+      ADMIN_PORT: adminPort,
+      ADMIN_HOST: adminHostname,
+      DEMO: demo,
+      CORS_ORIGINS: corsOrigins = [],
+      TLS_CERT: cert,
+      TLS_KEY: key,
+      REUSE_PORT: reusePort,
+      // Yours, and those of a feature, keep their names.
+      ...others
+    }) => ({
+      ...others,
+      hostname,
+      port,
+      drainDelay,
+      idleGrace,
+      drainTimeout,
+      cleanupTimeout,
+      requestTimeout,
+      logFormat,
+      logLevel,
+      adminPort,
+      adminHostname,
+      demo,
+      corsOrigins,
+      reusePort,
+      ...(cert && key ? { tls: { cert, key } } : {}),
+    }),
+  ),
 );
 
 /** What the app can be told. */

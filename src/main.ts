@@ -20,6 +20,7 @@ async function main(): Promise<number> {
   if (asked) return 0;
   const { config } = result;
   const { hostname, port, tls, reusePort } = config;
+  const { drainDelay, idleGrace, drainTimeout, cleanupTimeout } = config;
   const { logFormat, logLevel: level } = config;
 
   const pretty = logFormat === "pretty" ||
@@ -33,7 +34,13 @@ async function main(): Promise<number> {
     colors: runtime.hasColors,
     print: person ? person.print : runtime.stdout.write,
   });
-  const shutdown = new ShutdownController({ ...config, log });
+  const shutdown = new ShutdownController({
+    drainDelay,
+    idleGrace,
+    drainTimeout,
+    cleanupTimeout,
+    log,
+  });
   person?.follow(shutdown);
   const checks = new Checks(shutdown);
   const parts = { config, shutdown, checks, metrics: new Metrics() };
@@ -50,15 +57,7 @@ async function main(): Promise<number> {
     //   checks.add("database", (signal) => db.ping(signal));
 
     const app = createApp(parts);
-    // example:begin
-    const opened = await openBookmarks({
-      databaseUrl: config.databaseUrl,
-      connectTimeout: config.databaseConnectTimeout,
-      shutdown,
-    });
-    checks.add("bookmarks", () => opened.store.ping());
-    app.route("/bookmarks", bookmarks(opened));
-    // example:end
+    app.route("/bookmarks", bookmarks(await openBookmarks(parts))); // example:line
     const server = await serve(app, {
       hostname,
       port,

@@ -5,6 +5,12 @@ import { type Config, readConfig } from "../src/config.ts";
 import { type LoggingOptions, openLog } from "../src/kit/logging.ts";
 import { Metrics } from "../src/kit/metrics.ts";
 
+/** What the app cannot start without goes here, and what is nobody's own file. */
+export const usual = {
+  DEMO: "true",
+  DATABASE_URL: "sqlite::memory:", // example:line
+};
+
 /** The app as `main.ts` makes it, with its demo; what it logs is kept. */
 export function setup(
   env: Record<string, string> = {},
@@ -18,7 +24,9 @@ export function setup(
     print: (line) => void lines.push(line),
     ...logging,
   });
-  const result = readConfig((name) => ({ DEMO: "true", ...env })[name]);
+  const result = readConfig((name) =>
+    ({ ...usual, ...env } as typeof env)[name]
+  );
   if (!result.ok) throw new Error(result.problems.join("\n"));
   const config: Config = result.config;
   const clock = new FakeClock();

@@ -3,14 +3,14 @@ import { describe, test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import * as v from "valibot";
 import { type Config, listConfig, readConfig, schema } from "../src/config.ts";
-import {
-  listEnvironment,
-  readEnvironment,
-  secret,
-} from "../src/kit/environment.ts";
+import { listEnvironment, readEnvironment } from "../src/kit/environment.ts";
+import { secret, text } from "../src/kit/variables.ts";
+import { usual } from "./app_setup.ts";
 
+/** In an environment that has no more than the app needs. */
 function read(env: Record<string, string>) {
-  return readConfig((name) => env[name]);
+  const all: Record<string, string> = { ...usual, DEMO: "", ...env };
+  return readConfig((name) => all[name]);
 }
 
 function configOf(env: Record<string, string>): Config {
@@ -25,7 +25,7 @@ function problemsOf(env: Record<string, string>): string[] {
   return result.problems;
 }
 
-const DEFAULTS: Config = {
+const DEFAULTS = {
   hostname: "0.0.0.0",
   port: 3000,
   drainDelay: 0,
@@ -40,18 +40,23 @@ const DEFAULTS: Config = {
   demo: false,
   corsOrigins: [],
   reusePort: false,
-  databaseUrl: undefined, // example:line
-  databaseConnectTimeout: 30_000, // example:line
 };
+
+/** Without the variables that are the app's own, or a feature's. */
+function kitOf(env: Record<string, string>): Record<string, unknown> {
+  const { tls, ...config } = configOf(env);
+  const known = Object.entries(config).filter(([name]) => name in DEFAULTS);
+  return { ...Object.fromEntries(known), ...tls && { tls } };
+}
 
 describe("config", () => {
   test("an empty environment gives the defaults", () => {
-    assertEquals(configOf({}), DEFAULTS);
+    assertEquals(kitOf({}), DEFAULTS);
   });
 
   test("every variable is heeded", () => {
     assertEquals(
-      configOf({
+      kitOf({
         PORT: "8080",
         HOST: "127.0.0.1",
         DRAIN_DELAY_MS: "1",
@@ -68,8 +73,6 @@ describe("config", () => {
         TLS_CERT: "cert.pem",
         TLS_KEY: "key.pem",
         REUSE_PORT: "true",
-        DATABASE_URL: "sqlite:some.db", // example:line
-        DATABASE_CONNECT_TIMEOUT_MS: "6", // example:line
       }),
       {
         hostname: "127.0.0.1",
@@ -87,14 +90,12 @@ describe("config", () => {
         corsOrigins: ["https://a.example", "http://localhost:5173"],
         tls: { cert: "cert.pem", key: "key.pem" },
         reusePort: true,
-        databaseUrl: "sqlite:some.db", // example:line
-        databaseConnectTimeout: 6, // example:line
       },
     );
   });
 
   test("a variable that is set but empty counts as not set", () => {
-    assertEquals(configOf({ PORT: "", HOST: "", IDLE_GRACE_MS: "" }), DEFAULTS);
+    assertEquals(kitOf({ PORT: "", HOST: "", IDLE_GRACE_MS: "" }), DEFAULTS);
   });
 
   test("the edges of each range are inside it", () => {
@@ -251,35 +252,94 @@ describe("a secret", () => {
   });
 });
 
-describe("what lists the variables besides the schema has them all", () => {
+describe("a required variable", () => {
+  const required = v.object({
+    GREETING: text("a word, such as Hello", (word) => word !== ""),
+    TOKEN: secret(v.string()),
+    LEVEL: v.picklist(["low", "high"], "low or high"),
+  });
+
+  test("that is missing is named, with what is right", () => {
+    assertEquals(readEnvironment(required, () => undefined), {
+      ok: false,
+      problems: [
+        "GREETING is not set; expected a word, such as Hello.",
+        "TOKEN is not set; expected a value.",
+        "LEVEL is not set; expected low or high.",
+      ],
+    });
+  });
+
+  test("says so in the listing", () => {
+    const env = (name: string) => name === "TOKEN" ? "hunter2" : undefined;
+    assertEquals(listEnvironment(required, env).split("\n"), [
+      "# GREETING=  # not set, and has to be",
+      "TOKEN=***  # environment, 7 characters",
+      "# LEVEL=  # not set, and has to be",
+    ]);
+  });
+
+  test("is read like any other", () => {
+    const config = { GREETING: "Hi", TOKEN: "hunter2", LEVEL: "low" } as const;
+    const env = (name: string) => config[name as keyof typeof config];
+    assertEquals(readEnvironment(required, env), { ok: true, config });
+  });
+});
+
+// `npm run check` runs these.
+describe("every place has every variable", () => {
   const names = Object.keys(schema.entries);
-  const deno = JSON.parse(readFileSync("deno.json", "utf8"));
+  const example = [
+    ...readFileSync(".env.example", "utf8")
+      .matchAll(/^(# ?)?([A-Z][A-Z0-9_]+)=(.*)$/gm),
+  ].map(([, off, name = "", value = ""]) => ({ isSet: !off, name, value }));
 
-  test("Deno's permissions in deno.json, which start and dev have", () => {
-    assertEquals(deno.permissions.server.env.allow, names);
-    for (const task of ["start", "dev"]) {
-      assertMatch(deno.tasks[task], /^deno run .*-P=server src\/main\.ts$/);
-    }
-  });
+  /** One line for each that is forgotten, or that nobody knows. */
+  function compare(place: string, listed: string[]): void {
+    const problems = [
+      ...names.filter((name) => !listed.includes(name)).map((name) =>
+        `${name} is in the schema of src/config.ts, and not in ${place}.`
+      ),
+      ...listed.filter((name) => !names.includes(name)).map((name) =>
+        `${name} is in ${place}, and not in the schema of src/config.ts.`
+      ),
+    ];
+    assertEquals(problems, []);
+  }
 
-  test(".env.example, where what has a default shows it", () => {
-    const example = readFileSync(".env.example", "utf8");
-    const lines = [...example.matchAll(/^#? ?([A-Z_]+)=(.*)$/gm)];
-    assertEquals(lines.map(([, name]) => name), names);
-    for (const [, name, value] of lines) {
-      const fallback = v.getDefault(
-        schema.entries[name as keyof typeof schema.entries] as v.GenericSchema,
-      );
-      if (fallback !== undefined) assertEquals(value, fallback, name);
-    }
-  });
-
-  test("and its examples are right", () => {
-    const example = readFileSync(".env.example", "utf8");
-    const env = Object.fromEntries(
-      [...example.matchAll(/^#? ?([A-Z_]+)=(.*)$/gm)]
-        .map(([, name, value]) => [name, value]),
+  test("deno.json, whose permissions start and dev have", () => {
+    const { permissions, tasks } = JSON.parse(
+      readFileSync("deno.json", "utf8"),
     );
-    configOf(env);
+    compare(
+      "the permissions of deno.json (server, env, allow)",
+      permissions.server.env.allow,
+    );
+    for (const task of ["start", "dev"]) {
+      assertMatch(tasks[task], /^deno run .*-P=server src\/main\.ts$/);
+    }
+  });
+
+  test(".env.example", () => {
+    compare(".env.example", example.map(({ name }) => name));
+  });
+
+  test(".env.example, which shows the defaults, and sets what is required", () => {
+    for (const { name, value, isSet } of example) {
+      const entry = schema.entries[name as keyof typeof schema.entries];
+      const fallback = v.getDefault(entry as v.GenericSchema);
+      if (fallback !== undefined) assertEquals(value, fallback, name);
+      assertEquals(
+        isSet,
+        !v.is(entry, undefined),
+        `${name} is required or not`,
+      );
+    }
+  });
+
+  test(".env.example, whose values are right", () => {
+    configOf(
+      Object.fromEntries(example.map(({ name, value }) => [name, value])),
+    );
   });
 });

@@ -6,7 +6,7 @@ import { connect } from "node:net";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
-import { hasSqlite } from "../src/bookmarks/sqlite_store.ts"; // example:line
+import { usual } from "./app_setup.ts";
 
 const start = process.versions.deno
   ? ["task", "--quiet", "start"]
@@ -19,12 +19,11 @@ test("a request in flight at SIGTERM is answered, and the exit code is 0", {
   const server = spawn(process.execPath, start, {
     env: {
       ...process.env,
+      ...usual,
       PORT: "0",
       HOST: "127.0.0.1",
       LOG_FORMAT: "json",
       LOG_LEVEL: "info",
-      // Nobody's own file. Node 20 has no SQLite. // example:line
-      ...await hasSqlite() && { DATABASE_URL: "sqlite::memory:" }, // example:line
     },
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -42,7 +41,10 @@ test("a request in flight at SIGTERM is answered, and the exit code is 0", {
     });
   output.on("line", (line) => lines.push(line));
   try {
-    const { url } = await logged("server listening");
+    const ended = exited.then(([code]) => {
+      throw new Error(`it ended with ${code} before it listened`);
+    });
+    const { url } = await Promise.race([logged("server listening"), ended]);
     const { port } = new URL(String(url));
 
     // Half an upload: the app waits for the rest.

@@ -267,8 +267,10 @@ describe("a database that cannot be used is one sentence", () => {
         await assertRejects(
           () =>
             openBookmarks({
-              databaseUrl: database.url,
-              connectTimeout: 10_000,
+              config: {
+                DATABASE_URL: database.url,
+                DATABASE_CONNECT_TIMEOUT_MS: 10_000,
+              },
               shutdown,
             }),
           StartError,

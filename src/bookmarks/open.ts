@@ -1,4 +1,9 @@
-import { type Log, type ShutdownController, StartError } from "#lastcall";
+import {
+  type Checks,
+  type Log,
+  type ShutdownController,
+  StartError,
+} from "#lastcall";
 import { type Action, auditLine, AuditLog } from "./audit_log.ts";
 import type { Bookmark } from "./bookmark.ts";
 import { DATABASE_URL_EXPECTED, readDatabaseUrl } from "./database_url.ts";
@@ -7,15 +12,16 @@ import { openPostgres } from "./postgres_store.ts";
 import { prune } from "./prune.ts";
 import { hasSqlite, openSqlite } from "./sqlite_store.ts";
 import type { Store } from "./store.ts";
+import type { Settings } from "./variables.ts";
 
 const DEFAULT_URL = "sqlite:./data/bookmarks.db";
 
 export interface OpenOptions {
-  /** `DATABASE_URL`; without one, SQLite in ./data where the runtime has it. */
-  databaseUrl: string | undefined;
-  /** `DATABASE_CONNECT_TIMEOUT_MS` */
-  connectTimeout: number;
+  /** Without a DATABASE_URL, SQLite in ./data where the runtime has it. */
+  config: Settings;
   shutdown: ShutdownController;
+  /** Default: nobody asks whether the store answers. */
+  checks?: Checks;
   /** Default: the controller's. */
   log?: Log;
 }
@@ -32,10 +38,11 @@ export interface Bookmarks {
  * is saved, then the store closes.
  */
 export async function openBookmarks(
-  { databaseUrl, connectTimeout, shutdown, log = shutdown.log }: OpenOptions,
+  { config, shutdown, checks, log = shutdown.log }: OpenOptions,
 ): Promise<Bookmarks> {
-  const store = await openStore(databaseUrl, connectTimeout, shutdown, log);
+  const store = await openStore(config, shutdown, log);
   shutdown.onClose("bookmarks store", () => store.close());
+  checks?.add("bookmarks", () => store.ping());
 
   const audit = new AuditLog((lines) => store.saveAuditLines(lines), log);
   shutdown.onClose("audit log", () => audit.close());
@@ -55,8 +62,7 @@ export async function openBookmarks(
 }
 
 async function openStore(
-  databaseUrl: string | undefined,
-  timeout: number,
+  { DATABASE_URL: databaseUrl, DATABASE_CONNECT_TIMEOUT_MS: timeout }: Settings,
   { signal }: ShutdownController,
   log: Log,
 ): Promise<Store> {
@@ -70,11 +76,11 @@ async function openStore(
     const { url, place } = database;
     return await openPostgres(url, { place, timeout, signal, log });
   }
+  const { path } = database;
   if (await hasSqlite()) {
-    const { path } = database;
     return await openSqlite(path, { place: path, timeout, signal, log });
   }
-  if (databaseUrl !== undefined) {
+  if (databaseUrl !== undefined && path !== ":memory:") {
     throw new StartError(
       "DATABASE_URL asks for SQLite, which this runtime lacks; use Node 22.13 " +
         "or later, Deno or Bun, or set DATABASE_URL to a postgres:// URL.",
@@ -83,7 +89,7 @@ async function openStore(
   log({
     level: "warn",
     message: "bookmarks kept in memory",
-    reason: "this runtime has no SQLite, and DATABASE_URL is not set",
+    reason: "this runtime has no SQLite, and DATABASE_URL names no database",
   });
   return new MemoryStore();
 }

@@ -12,11 +12,6 @@ export type ConfigResult<Config> =
   | { ok: true; config: Config }
   | { ok: false; problems: string[] };
 
-/** Marks a variable whose value no message and no listing may show. */
-export function secret<S extends v.GenericSchema>(schema: S) {
-  return v.pipe(schema, v.metadata({ secret: true }));
-}
-
 /**
  * Reads what the schema names. The message of each of its checks completes the
  * sentence "expected ..."; a variable that is set but empty counts as not set:
@@ -37,6 +32,9 @@ export function readEnvironment<S extends Schema>(
   const problems = issues.map(({ path, message }) => {
     const name = String(path?.[0]?.key);
     const found = values[name] ?? defaultOf(schema, name);
+    if (found === undefined && isRequired(schema, name)) {
+      return `${name} is not set; expected ${expectedOf(schema, name)}.`;
+    }
     const shown = found === undefined
       ? "not set"
       : isSecret(schema, name)
@@ -52,7 +50,10 @@ export function listEnvironment(schema: Schema, env: Environment): string {
   return Object.keys(schema.entries).map((name) => {
     const own = env(name);
     const value = own || defaultOf(schema, name);
-    if (value === undefined) return `# ${name}=  # not set`;
+    if (value === undefined) {
+      const needed = isRequired(schema, name) ? ", and has to be" : "";
+      return `# ${name}=  # not set${needed}`;
+    }
     const source = own ? "environment" : "default";
     return isSecret(schema, name)
       ? `${name}=***  # ${source}, ${value.length} characters`
@@ -63,6 +64,16 @@ export function listEnvironment(schema: Schema, env: Environment): string {
 function defaultOf({ entries }: Schema, name: string): string | undefined {
   const value = v.getDefault(entries[name] as v.GenericSchema);
   return typeof value === "string" ? value : undefined;
+}
+
+function isRequired({ entries }: Schema, name: string): boolean {
+  return !v.is(entries[name] as v.GenericSchema, undefined);
+}
+
+/** Of a variable that is missing, valibot says no more than that. */
+function expectedOf({ entries }: Schema, name: string): string {
+  const { issues } = v.safeParse(entries[name] as v.GenericSchema, "");
+  return issues?.[0].message ?? "a value";
 }
 
 function isSecret({ entries }: Schema, name: string): boolean {

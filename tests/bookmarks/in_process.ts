@@ -38,8 +38,7 @@ export async function openApp(
 ): Promise<InProcess> {
   const { shutdown, entries } = quietController(onEntry);
   const opened = await openBookmarks({
-    databaseUrl: url,
-    connectTimeout: 10_000,
+    config: { DATABASE_URL: url, DATABASE_CONNECT_TIMEOUT_MS: 10_000 },
     shutdown,
   });
   return mounted(opened, shutdown, entries);
