@@ -72,13 +72,14 @@ async function openStore(
       `DATABASE_URL is not understood; expected ${DATABASE_URL_EXPECTED}.`,
     );
   }
+  const connecting = { variable: "DATABASE_URL", timeout, signal, log };
   if (database.kind === "postgres") {
     const { url, place } = database;
-    return await openPostgres(url, { place, timeout, signal, log });
+    return await openPostgres(url, { ...connecting, place });
   }
   const { path } = database;
   if (await hasSqlite()) {
-    return await openSqlite(path, { place: path, timeout, signal, log });
+    return await openSqlite(path, { ...connecting, place: path });
   }
   if (databaseUrl !== undefined && path !== ":memory:") {
     throw new StartError(

@@ -2,7 +2,7 @@ import type { Row, Sql } from "postgres";
 import { type Log, StartError } from "#lastcall";
 import type { AuditLine } from "./audit_log.ts";
 import type { Bookmark, BookmarkFields } from "./bookmark.ts";
-import { connect, type Connecting, NotConnected } from "./connect.ts";
+import { connect, type Connecting, NotConnected } from "../kit/connect.ts";
 import type { Position } from "./cursor.ts";
 import { migrations, missingMigrations } from "./migrations.ts";
 import { Outage } from "./outage.ts";

@@ -2,11 +2,11 @@ import { Hono } from "hono";
 import { compress } from "hono/compress";
 import * as v from "valibot";
 import { Problem } from "../kit/problem.ts";
+import { valid } from "../kit/valid.ts";
 import { bodyLimit } from "#lastcall";
 import { type Bookmark, bookmarkChanges, newBookmark } from "./bookmark.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import type { Bookmarks } from "./open.ts";
-import { valid } from "./validate.ts";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 

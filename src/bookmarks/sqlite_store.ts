@@ -4,7 +4,7 @@ import { type Log, StartError } from "#lastcall";
 import type { AuditLine } from "./audit_log.ts";
 import type { Bookmark, BookmarkFields } from "./bookmark.ts";
 import type { Position } from "./cursor.ts";
-import { connect, type Connecting, NotConnected } from "./connect.ts";
+import { connect, type Connecting, NotConnected } from "../kit/connect.ts";
 import { LOCKED, LockWait } from "./lock_wait.ts";
 import { migrations, missingMigrations } from "./migrations.ts";
 import type { Store } from "./store.ts";

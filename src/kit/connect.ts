@@ -1,4 +1,4 @@
-import { pause } from "../kit/pause.ts";
+import { pause } from "./pause.ts";
 import { type Log, StartError } from "#lastcall";
 
 const FIRST_PAUSE = 100;
@@ -8,7 +8,10 @@ const LONGEST_ATTEMPT = 5000;
 const SHORTEST_ATTEMPT = 250;
 
 export interface Connecting {
-  /** What is connected to, for people: no credentials. */
+  /** What it is, "database" by default, and the variable that says where. */
+  what?: string;
+  variable: string;
+  /** Where that is, for people: no credentials. */
   place: string;
   /** In milliseconds, for all attempts together. */
   timeout: number;
@@ -30,13 +33,14 @@ export class NotConnected extends Error {
 
 /**
  * Attempts until one succeeds, with pauses that double, each shortened at random
- * so that a hundred servers do not return to their database in one instant. An
+ * so that a hundred servers do not return to it in one instant. An
  * attempt is told through its signal when it has taken too long.
  */
 export async function connect<T>(
   attempt: (signal: AbortSignal) => Promise<T>,
-  { place, timeout, signal, log }: Connecting,
+  connecting: Connecting,
 ): Promise<T> {
+  const { what = "database", place, timeout, signal, log } = connecting;
   const deadline = performance.now() + timeout;
   for (let number = 1;; number++) {
     signal.throwIfAborted();
@@ -53,13 +57,13 @@ export async function connect<T>(
       const goesOn = mayPass && next + SHORTEST_ATTEMPT <= deadline;
       log({
         level: "warn",
-        message: "database not connected",
+        message: `${what} not connected`,
         place,
         attempt: number,
         reason,
         ...(goesOn ? { retryInMs: ms } : {}),
       });
-      if (!goesOn) throw gaveUp(place, reason, mayPass, timeout);
+      if (!goesOn) throw gaveUp(connecting, reason, mayPass);
       await pause(ms, signal);
     }
   }
@@ -84,16 +88,15 @@ async function within<T>(
 }
 
 function gaveUp(
-  place: string,
+  { what = "database", variable, place, timeout }: Connecting,
   reason: string,
   mayPass: boolean,
-  timeout: number,
 ): StartError {
   return new StartError(
     mayPass
-      ? `The database at ${place} could not be reached within ${timeout} ms ` +
-        `(${reason}); start it, or mend DATABASE_URL.`
-      : `The database at ${place} does not let us in (${reason}); ` +
-        "mend DATABASE_URL, or the rights of its user.",
+      ? `The ${what} at ${place} could not be reached within ${timeout} ms ` +
+        `(${reason}); start it, or mend ${variable}.`
+      : `The ${what} at ${place} does not let us in (${reason}); ` +
+        `mend ${variable}, or the rights of its user.`,
   );
 }

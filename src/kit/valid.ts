@@ -1,6 +1,6 @@
 import { validator } from "hono/validator";
 import * as v from "valibot";
-import { Problem } from "../kit/problem.ts";
+import { Problem } from "./problem.ts";
 
 /** An answer is not to be longer than the request because all of it is wrong. */
 const MOST_ERRORS = 20;

@@ -1,74 +1,16 @@
 /** Reaching a database that is late, deaf, or not there at all. */
 import { describe, test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import {
-  connect,
-  type Connecting,
-  NotConnected,
-} from "../../src/bookmarks/connect.ts";
-import {
-  isDatabaseUrl,
-  readDatabaseUrl,
-} from "../../src/bookmarks/database_url.ts";
+import { connect, type Connecting, NotConnected } from "../src/kit/connect.ts";
 import { type LogEntry, StartError } from "#lastcall";
-
-describe("a DATABASE_URL", () => {
-  const good: [text: string, means: ReturnType<typeof readDatabaseUrl>][] = [
-    ["sqlite:./data/b.db", { kind: "sqlite", path: "./data/b.db" }],
-    ["sqlite:/var/b.db", { kind: "sqlite", path: "/var/b.db" }],
-    ["sqlite:///var/b.db", { kind: "sqlite", path: "/var/b.db" }],
-    ["sqlite::memory:", { kind: "sqlite", path: ":memory:" }],
-    ["./b.db", { kind: "sqlite", path: "./b.db" }],
-    ["C:\\data\\b.db", { kind: "sqlite", path: "C:\\data\\b.db" }],
-    [
-      "postgres://me:sesame@db:5433/marks?sslmode=require",
-      {
-        kind: "postgres",
-        url: "postgres://me:sesame@db:5433/marks?sslmode=require",
-        place: "db:5433/marks",
-      },
-    ],
-    [
-      "postgresql://me@db/marks",
-      {
-        kind: "postgres",
-        url: "postgresql://me@db/marks",
-        place: "db/marks",
-      },
-    ],
-  ];
-  for (const [text, means] of good) {
-    test(`${text} is understood`, () => {
-      assertEquals(readDatabaseUrl(text), means);
-    });
-  }
-
-  for (
-    const text of [
-      "mysql://me:sesame@db/marks",
-      "file:./b.db",
-      "sqlite:",
-      "postgres://",
-      "postgres://db/marks",
-      "postgres://me:ses%ame@db/marks",
-      "postgres://me:sesame@db:port/marks",
-      '"postgres://me:sesame@db/marks"',
-      "'./b.db'",
-      " postgres://me:sesame@db/marks",
-      " ./b.db",
-      "me:sesame@db://marks",
-    ]
-  ) {
-    test(`${text} is refused`, () => assert(!isDatabaseUrl(text)));
-  }
-});
 
 describe("connecting", () => {
   function setup(timeout = 10_000) {
     const entries: LogEntry[] = [];
     const stopping = new AbortController();
     const connecting: Connecting = {
-      place: "db:5432/marks",
+      variable: "DATABASE_URL",
+      place: "db:5432/app",
       timeout,
       signal: stopping.signal,
       log: (entry) => void entries.push(entry),
@@ -101,7 +43,7 @@ describe("connecting", () => {
     await assertRejects(
       () => connect(() => Promise.reject(refused()), connecting),
       StartError,
-      "The database at db:5432/marks could not be reached within 500 ms " +
+      "The database at db:5432/app could not be reached within 500 ms " +
         "(connection refused); start it, or mend DATABASE_URL.",
     );
     assert(entries.length >= 2);
@@ -114,7 +56,7 @@ describe("connecting", () => {
     await assertRejects(
       () => connect(() => Promise.reject(hopeless), connecting),
       StartError,
-      "The database at db:5432/marks does not let us in (no such database)",
+      "The database at db:5432/app does not let us in (no such database)",
     );
     assertEquals(entries.length, 1);
   });
