@@ -11,7 +11,7 @@
 //   LASTCALL_LABEL        "Deno 2.9.6", "Node 24": its column of the matrix
 //   LASTCALL_MATRIX_DIR   where each of its files writes `<label> <id>.json`: a
 //                         list of { clause, title, ok, skipped, note? }
-//   TEST_DATABASE_URL     a Postgres where it may create databases // example:line
+//   TEST_DATABASE_URL     a Postgres where it may create databases
 
 import { spawn } from "node:child_process";
 import {
@@ -28,7 +28,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { startPostgres } from "../tests/postgres.js"; // example:line
+import { startPostgres } from "../tests/postgres.js";
 import { matrixOf, renderMatrix, replaceMatrix } from "./matrix.js";
 import {
   cleanEnv,
@@ -40,6 +40,8 @@ import {
 
 /** @import { FoundRuntime, RuntimeKey } from "../scripts/runtimes.js" */
 /** @import { ClauseResult } from "./matrix.js" */
+
+const root = join(import.meta.dirname, "..");
 
 /**
  * Most tests only wait, and two can share the machine. A run that hangs is a
@@ -57,13 +59,9 @@ const KINDS = {
   app: { folders: ["proof/app"], lanes: 2, minutes: 5 },
   hostile: { folders: ["proof/hostile"], lanes: 2, minutes: 60 },
   deploy: { folders: ["proof/deploy"], lanes: 2, minutes: 5 },
-  // example:begin
-  bookmarks: {
-    folders: ["tests/bookmarks", "proof/bookmarks"],
-    lanes: 2,
-    minutes: 5,
-  },
-  // example:end
+  // A feature's tests lie in a folder of its own in tests/, and in one of the
+  // same name in proof/.
+  feature: { folders: featureFolders(), lanes: 2, minutes: 5 },
 };
 
 /** @typedef {keyof typeof KINDS} Kind */
@@ -72,7 +70,6 @@ const KINDS = {
 const drives = (/** @type {Kind} */ kind) =>
   ["contract", "soak", "app", "hostile", "deploy"].includes(kind);
 
-const root = join(import.meta.dirname, "..");
 const bundles = join(root, "node_modules", ".cache", "lastcall-proof");
 const contract = join(root, "lastcall/CONTRACT.md");
 /** Of what a failed test says. */
@@ -161,9 +158,7 @@ async function main() {
     }
   }
 
-  // example:begin
-  const database = files.bookmarks?.length ? await startPostgres() : undefined;
-  // example:end
+  const database = files["feature"]?.length ? await startPostgres() : undefined;
   /** @type {Outcome[]} */
   const outcomes = [];
   for (const kind of kinds) {
@@ -177,7 +172,7 @@ async function main() {
     ));
     outcomes.push(...await inLanes(KINDS[kind].lanes, jobs));
   }
-  await database?.stop(); // example:line
+  await database?.stop();
 
   for (const outcome of outcomes) {
     passed += outcome.passed;
@@ -222,6 +217,12 @@ function wantedRuntimes() {
     return undefined;
   }
   return mine.filter((key) => !options.only || options.only.includes(key));
+}
+
+function featureFolders() {
+  return readdirSync(join(root, "tests"), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && entry.name !== "std-assert")
+    .flatMap(({ name }) => [`tests/${name}`, `proof/${name}`]);
 }
 
 /** The test files right in this folder. @param {string} folder */

@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { after, afterEach, test } from "node:test";
+import { featurePaths } from "../support/features.ts";
 import { RawClient, text } from "../support/raw_client.ts";
 import { killAll, removeScratch, root } from "../support/server_process.ts";
 import { portOf, start } from "./app_process.ts";
@@ -31,19 +32,7 @@ const paths = [
   `/${"a".repeat(8000)}`,
   `/${"%41".repeat(2000)}`,
   `/${"a/".repeat(3000)}`,
-  // example:begin
-  "/bookmarks/%",
-  "/bookmarks/%ff",
-  "/bookmarks/__proto__",
-  "/bookmarks/%00",
-  "/bookmarks?limit=%",
-  "/bookmarks?limit=1&limit=2",
-  "/bookmarks?limit=1e9",
-  "/bookmarks?cursor=%ff%00",
-  `/bookmarks?cursor=${"A".repeat(6000)}`,
-  "/bookmarks?__proto__=1&constructor=2",
-  "http://evil.example/bookmarks/%",
-  // example:end
+  ...featurePaths("hostile"),
   "http://evil.example/",
 ];
 const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];

@@ -25,6 +25,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
 } from "node:fs";
@@ -43,6 +44,8 @@ import { Program } from "./program.js";
 /** @import { FoundRuntime, RuntimeKey } from "../../scripts/runtimes.js" */
 /** @import { Failure, Request } from "./load.js" */
 
+const root = join(import.meta.dirname, "../..");
+
 /** What the clients ask for. @type {Request[]} */
 const MIX = [
   { weight: 50, method: "GET", path: "/" },
@@ -56,19 +59,16 @@ const MIX = [
     body: "x".repeat(2000),
     expect: 405,
   },
-  // example:begin
-  {
-    weight: 10,
-    method: "POST",
-    path: "/bookmarks",
-    body: JSON.stringify({
-      url: "https://example.com/",
-      title: "x".repeat(200),
-    }),
-    expect: 201,
-  },
-  // example:end
+  ...featureMix(),
 ];
+
+/** Those of the features, see proof/support/features.ts. @returns {Request[]} */
+function featureMix() {
+  const proof = join(root, "proof");
+  return readdirSync(proof).map((folder) => join(proof, folder, "asked.json"))
+    .filter((file) => existsSync(file))
+    .flatMap((file) => JSON.parse(readFileSync(file, "utf8")).mix);
+}
 
 const ROUNDS = {
   short: { restarts: 1, requests: 2_000, rate: 500 },
@@ -81,7 +81,6 @@ const TOO_BUSY = "This machine was too busy for so many requests a second.";
 /** Linux has it from 5.14 on. */
 const MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req";
 
-const root = join(import.meta.dirname, "../..");
 const inCI = process.env["CI"] === "true";
 
 const { values: options } = parseArgs({

@@ -1,5 +1,6 @@
 /** HTTP/1.1 as clients should not speak it. */
 import { Buffer } from "node:buffer";
+import { featurePaths } from "../support/features.ts";
 import type { Dice } from "./dice.ts";
 import { ending, mutated, type Step, written } from "./steps.ts";
 
@@ -31,9 +32,7 @@ const TARGETS = [
   "/events",
   "/slow?ms=20",
   "/nowhere",
-  "/bookmarks", // example:line
-  "/bookmarks/x", // example:line
-  "/bookmarks?limit=1", // example:line
+  ...featurePaths("mutated"),
   "*",
   "",
   "/%00",

@@ -1,5 +1,6 @@
 /** HTTP/2 as clients should not speak it. */
 import { Buffer } from "node:buffer";
+import { featurePaths } from "../support/features.ts";
 import type { Dice } from "./dice.ts";
 import {
   Flag,
@@ -22,7 +23,7 @@ const PATHS = [
   "/slow?ms=20",
   "/livez",
   "/nowhere",
-  "/bookmarks", // example:line
+  ...featurePaths("mutated"),
   "*",
   "",
   "a",
