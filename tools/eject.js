@@ -160,11 +160,14 @@ function changed(text, change) {
   const before = JSON.stringify(json);
   change(json);
   if (JSON.stringify(json) === before) return text;
-  // Lists of words stay on their line, as they were written.
-  return JSON.stringify(json, null, 2).replace(
-    /\[\s+("[\w./-]+"(?:,\s+"[\w./-]+"){0,2})\s+\]/g,
-    (_, list) => `[${list.replace(/\s+/g, " ")}]`,
-  ) + "\n";
+  const written = JSON.stringify(json, null, 2) + "\n";
+  // Where short lists stand on one line, they stay there.
+  return /\["/.test(text)
+    ? written.replace(
+      /\[\s+("[\w./-]+"(?:,\s+"[\w./-]+"){0,2})\s+\]/g,
+      (_, list) => `[${list.replace(/\s+/g, " ")}]`,
+    )
+    : written;
 }
 
 /** @param {string} file @param {string} text */
