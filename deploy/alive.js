@@ -6,19 +6,24 @@ import process from "node:process";
 
 const { ADMIN_PORT, ADMIN_HOST, PORT, HOST, TLS_CERT } = process.env;
 // Until the very end of a drain the admin port answers, where there is one.
-const port = ADMIN_PORT || PORT || "3000";
+const port = ADMIN_PORT || PORT;
 // Whoever connects to 0.0.0.0 or :: connects to the machine he is on.
-const host = ADMIN_PORT ? ADMIN_HOST || "127.0.0.1" : HOST || "0.0.0.0";
+const host = (ADMIN_PORT ? ADMIN_HOST : HOST) || "127.0.0.1";
 const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}/livez`;
 
-process.exitCode = TLS_CERT && !ADMIN_PORT ? cannotAsk() : await ask();
-
-/** It would have to know the name that the certificate is for. */
-function cannotAsk() {
-  console.error(
+process.exitCode = !port
+  ? cannotAsk("Neither PORT nor ADMIN_PORT is set: there is nothing to ask.")
+  : TLS_CERT && !ADMIN_PORT
+  // It would have to know the name that the certificate is for.
+  ? cannotAsk(
     "TLS_CERT is set, and the health check speaks no HTTPS; set ADMIN_PORT, such " +
       "as 9090, where it can ask.",
-  );
+  )
+  : await ask();
+
+/** @param {string} why */
+function cannotAsk(why) {
+  console.error(why);
   return 1;
 }
 

@@ -24,7 +24,7 @@ eject_in_a_copy() {
   grep -q '^data/$' .gitignore && grep -q '"write": \["data"\]' deno.json || return
   # Not even a mention is left; the matrix and the locks know nothing of it.
   ! grep --recursive --ignore-case --exclude-dir=.git --files-with-matches \
-    -e bookmark -e 'example:\(line\|begin\|end\)' -e postgres://  \
+    -e bookmark -e 'example:\(line\|begin\|end\)' \
     -e '"postgres":' -e 'from "postgres"' -e 'postgres@[0-9]' . || return
   npm ci && bun install --frozen-lockfile && npm run check && npm run build ||
     return

@@ -3,12 +3,14 @@ import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { budgetOf } from "../../tools/doctor/budget.ts";
 import { examineFile, examineTogether } from "../../tools/doctor/examine.ts";
+import { readVariables } from "../../tools/doctor/variables.ts";
 import { readConfig } from "../../src/config.ts";
 
+const variables = readVariables(".env.example");
 const read = (file: string) => readFileSync(`deploy/${file}`, "utf8");
 
 function examine(file: string) {
-  const diagnosis = examineFile(file, read(file));
+  const diagnosis = examineFile(file, read(file), variables);
   assert(diagnosis, `nobody knows what ${file} is`);
   return diagnosis;
 }
@@ -47,7 +49,9 @@ for (
 
 test("the doctor has nothing to say against what we ship", () => {
   const files = readdirSync("deploy").sort();
-  const known = files.filter((file) => examineFile(file, read(file)));
+  const known = files.filter((file) =>
+    examineFile(file, read(file), variables)
+  );
   assertEquals(known, [
     "Containerfile.bun",
     "Containerfile.deno",
@@ -73,7 +77,7 @@ test("HAProxy turns away in less than half of the drain delay", () => {
   }
 });
 
-test("the sums in the guide add up, and those of shipped files are theirs", () => {
+test("the sums in the docs add up, and those of shipped files are theirs", () => {
   const needed = (file: string) => {
     const [server] = examine(file).servers;
     assert(server);

@@ -91,8 +91,7 @@ test("nothing but its own tests and the proof points to the app", () => {
       (file) => !isApp(file) && !/^(tests|proof)\//.test(file),
       (target) => !isApp(target),
     ),
-    // The doctor tells what the app's own defaults add up to.
-    breaches((file) => file.startsWith("tools/doctor/"), (to) => !isApp(to)),
+    [],
   );
 });
 

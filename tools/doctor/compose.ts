@@ -4,11 +4,13 @@ import { examineCommand, examineSignal, splitWords } from "./command.ts";
 import { type Diagnosis, warning } from "./finding.ts";
 import { timeSpan } from "./time_span.ts";
 import { readTimes } from "./times.ts";
+import type { Variables } from "./variables.ts";
 
 interface Service {
   build?: string | { context?: string; dockerfile?: string };
   healthcheck?: { test?: string | string[]; disable?: boolean };
   environment?: Record<string, unknown> | string[];
+  env_file?: unknown;
   command?: string | string[];
   entrypoint?: string | string[];
   stop_grace_period?: string;
@@ -25,12 +27,16 @@ const DEFAULT_GRACE = 10_000;
 export function examineCompose(
   { services = {} }: { services?: Record<string, Service> },
   path: string,
+  variables: Variables,
 ): Diagnosis {
   const { findings, servers }: Diagnosis = { findings: [], servers: [] };
   for (const [name, service] of Object.entries(services)) {
     const env = environmentOf(service);
     if (!isOurs(service, env, dirname(path))) continue;
-    const read = readTimes(name, (wanted) => env.get(wanted));
+    const read = readTimes(name, {
+      value: (wanted) => env.get(wanted),
+      has: (wanted) => env.has(wanted) || service.env_file !== undefined,
+    }, variables);
     findings.push(...read.findings);
     const own = service.stop_grace_period;
     servers.push({

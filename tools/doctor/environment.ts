@@ -1,6 +1,7 @@
 import { examineCommand } from "./command.ts";
 import { type Diagnosis, error } from "./finding.ts";
 import { readTimes } from "./times.ts";
+import type { Variables } from "./variables.ts";
 
 /**
  * The environment that the server would start in: its variables, and the command
@@ -9,8 +10,14 @@ import { readTimes } from "./times.ts";
 export function examineEnvironment(
   env: (name: string) => string | undefined,
   processOne: string[],
+  { defaults }: Variables,
 ): Diagnosis {
-  const { times, findings } = readTimes("the environment", env);
+  // What is required is given where the server starts, which is not here.
+  const { times, findings } = readTimes(
+    "the environment",
+    { value: env, has: (name) => env(name) !== undefined },
+    { defaults, required: [] },
+  );
   // On a whole machine process 1 is its init; in a container it is what the
   // container runs.
   findings.push(

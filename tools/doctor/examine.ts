@@ -8,15 +8,17 @@ import { examineHaproxy } from "./haproxy.ts";
 import { examineKubernetes } from "./kubernetes.ts";
 import { examineNginx } from "./nginx.ts";
 import { examineSystemd } from "./systemd.ts";
+import type { Variables } from "./variables.ts";
 
 /** Undefined for a file that says nothing about how a server is run. */
 export function examineFile(
   path: string,
   text: string,
+  variables: Variables,
 ): Diagnosis | undefined {
   const name = path.replace(/^.*[/\\]/, "");
-  if (/\.ya?ml$/.test(name)) return examineYaml(text, path);
-  if (name.endsWith(".service")) return examineSystemd(text, name);
+  if (/\.ya?ml$/.test(name)) return examineYaml(text, path, variables);
+  if (name.endsWith(".service")) return examineSystemd(text, name, variables);
   if (/^(Container|Docker)file/i.test(name)) return examineContainerfile(text);
   if (name.endsWith(".cfg") && /^\s*backend\s/m.test(text)) {
     return examineHaproxy(text);
@@ -26,7 +28,11 @@ export function examineFile(
   }
 }
 
-function examineYaml(text: string, path: string): Diagnosis | undefined {
+function examineYaml(
+  text: string,
+  path: string,
+  variables: Variables,
+): Diagnosis | undefined {
   const documents = parseAllDocuments(text, { merge: true });
   for (const { errors: [first] } of documents) {
     if (!first) continue;
@@ -38,10 +44,10 @@ function examineYaml(text: string, path: string): Diagnosis | undefined {
   }
   const contents = documents.map((document) => document.toJS());
   if (contents.some((one) => one?.services)) {
-    return examineCompose(contents[0], path);
+    return examineCompose(contents[0], path, variables);
   }
   if (contents.some((one) => one?.kind && one?.apiVersion)) {
-    return examineKubernetes(contents);
+    return examineKubernetes(contents, variables);
   }
 }
 

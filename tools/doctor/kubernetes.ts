@@ -1,6 +1,7 @@
 import { examineCommand } from "./command.ts";
 import { type Diagnosis, error, type Finding, warning } from "./finding.ts";
 import { readTimes } from "./times.ts";
+import type { Variables } from "./variables.ts";
 
 /** The fields that are looked at; everything else may be there too. */
 interface Manifest {
@@ -27,6 +28,7 @@ interface Container {
   command?: string[];
   args?: string[];
   env?: { name: string; value?: string }[];
+  envFrom?: unknown[];
   ports?: { name?: string; containerPort?: number }[];
   lifecycle?: {
     preStop?: { sleep?: { seconds?: number }; exec?: { command?: string[] } };
@@ -45,7 +47,10 @@ const DEFAULT_GRACE = 30;
 /** How long new connections may go on arriving at a pod that is to go. */
 const ENDPOINTS_LAG = 3_000;
 
-export function examineKubernetes(documents: unknown[]): Diagnosis {
+export function examineKubernetes(
+  documents: unknown[],
+  variables: Variables,
+): Diagnosis {
   const diagnosis: Diagnosis = { findings: [], servers: [] };
   const manifests = documents.flatMap(manifestsOf);
   const scalers = manifests.filter(({ kind }) =>
@@ -60,7 +65,7 @@ export function examineKubernetes(documents: unknown[]): Diagnosis {
     const containers = pod.containers ?? [];
     for (const container of containers) {
       if (containers.length > 1 && !isOurs(container)) continue;
-      examineContainer(diagnosis, pod, container);
+      examineContainer(diagnosis, pod, container, variables);
     }
     const name = manifest.metadata?.name ?? "";
     const scaler = scalers.find(({ spec }) =>
@@ -100,12 +105,15 @@ function examineContainer(
   { findings, servers }: Diagnosis,
   pod: PodSpec,
   container: Container,
+  variables: Variables,
 ): void {
-  const { name = "a container without a name", env = [] } = container;
-  const read = readTimes(
-    name,
-    (wanted) => env.find((one) => one.name === wanted)?.value,
-  );
+  const { name = "a container without a name", env = [], envFrom } = container;
+  const find = (wanted: string) => env.find((one) => one.name === wanted);
+  const read = readTimes(name, {
+    value: (wanted) => find(wanted)?.value,
+    // Also from a secret; and who knows what a whole one has.
+    has: (wanted) => find(wanted) !== undefined || envFrom !== undefined,
+  }, variables);
   findings.push(...read.findings);
   const { times } = read;
   const preStop = preStopOf(container);

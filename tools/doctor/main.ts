@@ -13,6 +13,7 @@ import { examineEnvironment } from "./environment.ts";
 import { examineFile, examineTogether } from "./examine.ts";
 import { filesOf } from "./files.ts";
 import type { Diagnosis, Finding } from "./finding.ts";
+import { readVariables } from "./variables.ts";
 
 /** Empty where there is no such thing, or nobody may look. */
 function processOne(): string[] {
@@ -32,6 +33,7 @@ function print(where: string, findings: Finding[]): void {
 }
 
 function main(paths: string[]): number {
+  const variables = readVariables(".env.example");
   const found: Finding[] = [];
   const all: Diagnosis[] = [];
   let unread = 0;
@@ -51,12 +53,16 @@ function main(paths: string[]): number {
 
   look(
     "environment",
-    examineEnvironment((name) => process.env[name], processOne()),
+    examineEnvironment(
+      (name) => process.env[name],
+      processOne(),
+      variables,
+    ),
   );
   for (const path of paths.length > 0 ? paths : filesOf(".")) {
     let diagnosis: Diagnosis | undefined;
     try {
-      diagnosis = examineFile(path, readFileSync(path, "utf8"));
+      diagnosis = examineFile(path, readFileSync(path, "utf8"), variables);
     } catch (error) {
       console.log(`${path}: it cannot be read: ${(error as Error).message}`);
       unread++;

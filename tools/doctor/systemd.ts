@@ -2,11 +2,16 @@ import { examineCommand, examineSignal, splitWords } from "./command.ts";
 import { type Diagnosis, error, warning } from "./finding.ts";
 import { timeSpan } from "./time_span.ts";
 import { readTimes } from "./times.ts";
+import type { Variables } from "./variables.ts";
 
 /** systemd's own DefaultTimeoutStopSec. */
 const DEFAULT_GRACE = "90";
 
-export function examineSystemd(text: string, name: string): Diagnosis {
+export function examineSystemd(
+  text: string,
+  name: string,
+  variables: Variables,
+): Diagnosis {
   const settings = serviceSection(text);
   const last = (key: string) => settings.get(key)?.at(-1);
   const env = new Map(
@@ -15,11 +20,14 @@ export function examineSystemd(text: string, name: string): Diagnosis {
       return [pair.slice(0, equals), pair.slice(equals + 1)] as const;
     }),
   );
-  const { times, findings } = readTimes(name, (wanted) => {
-    const value = env.get(wanted);
-    // %i is filled in when the unit starts.
-    return value?.includes("%") ? undefined : value;
-  });
+  const { times, findings } = readTimes(name, {
+    value(wanted) {
+      const value = env.get(wanted);
+      // %i is filled in when the unit starts.
+      return value?.includes("%") ? undefined : value;
+    },
+    has: (wanted) => env.has(wanted) || settings.has("EnvironmentFile"),
+  }, variables);
   const own = last("TimeoutStopSec") ?? last("TimeoutSec");
   // No time at all would be nonsense, so systemd takes 0 as no limit.
   const grace = timeSpan(own ?? DEFAULT_GRACE) || Infinity;

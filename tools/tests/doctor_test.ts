@@ -1,6 +1,6 @@
 /**
- * The doctor, on broken copies of the files that we ship: each fault is found, and
- * nothing else is.
+ * The doctor, on broken copies of files of its own: each fault is found, and nothing
+ * else is.
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import {
@@ -15,31 +15,35 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { parseAllDocuments, stringify } from "yaml";
-import { examineCommand, splitWords } from "../../tools/doctor/command.ts";
-import { examineEnvironment } from "../../tools/doctor/environment.ts";
-import { examineFile, examineTogether } from "../../tools/doctor/examine.ts";
-import { filesOf } from "../../tools/doctor/files.ts";
-import type { Diagnosis, Finding } from "../../tools/doctor/finding.ts";
-import { timeSpan } from "../../tools/doctor/time_span.ts";
+import { examineCommand, splitWords } from "../doctor/command.ts";
+import { examineEnvironment } from "../doctor/environment.ts";
+import { examineFile, examineTogether } from "../doctor/examine.ts";
+import { filesOf } from "../doctor/files.ts";
+import type { Diagnosis, Finding } from "../doctor/finding.ts";
+import { timeSpan } from "../doctor/time_span.ts";
+import { variablesOf } from "../doctor/variables.ts";
 
-function shipped(file: string): Diagnosis {
-  const path = `deploy/${file}`;
-  const diagnosis = examineFile(path, readFileSync(path, "utf8"));
+const variables = variablesOf("# IDLE_GRACE_MS=250\n# DEMO=false\n");
+
+const read = (file: string) =>
+  readFileSync(`tools/tests/doctor_files/${file}`, "utf8");
+
+function sound(file: string): Diagnosis {
+  const diagnosis = examineFile(`deploy/${file}`, read(file), variables);
   assert(diagnosis);
   return diagnosis;
 }
 
-/** A shipped file in which `from` has become `to`. */
+/** A sound file in which `from` has become `to`. */
 function broken(
   file: string,
   from: string | RegExp,
   to: string,
 ): Diagnosis {
-  const path = `deploy/${file}`;
-  const text = readFileSync(path, "utf8");
+  const text = read(file);
   const changed = text.replace(from, to);
   assert(changed !== text, `${file} does not say ${from}`);
-  const diagnosis = examineFile(path, changed);
+  const diagnosis = examineFile(`deploy/${file}`, changed, variables);
   assert(diagnosis);
   return diagnosis;
 }
@@ -430,7 +434,7 @@ describe("the doctor", () => {
   test("compares the drain delay with what the balancer needs", () => {
     const slow = broken("haproxy.cfg", "inter 200ms fall 2", "inter 1s");
     assertEquals(slow.noticing?.ms, 3000);
-    const found = examineTogether([slow, shipped("compose.yaml")]);
+    const found = examineTogether([slow, sound("compose.yaml")]);
     assertEquals(found.map(({ level }) => level), ["error", "error"]);
     assertStringIncludes(
       found[0]?.what ?? "",
@@ -438,8 +442,8 @@ describe("the doctor", () => {
         "3000 ms to notice (fall 3 x inter 1000 ms)",
     );
     const fast = examineTogether([
-      shipped("haproxy.cfg"),
-      shipped("compose.yaml"),
+      sound("haproxy.cfg"),
+      sound("compose.yaml"),
     ]);
     assertEquals(fast, []);
   });
@@ -452,13 +456,17 @@ describe("the doctor", () => {
     );
     assertEquals(all(sidecar), []);
     assertEquals(sidecar.servers.map(({ name }) => name), ["lastcall"]);
-    const names = shipped("compose.yaml").servers.map(({ name }) => name);
+    const names = sound("compose.yaml").servers.map(({ name }) => name);
     assertEquals(names, ["app1", "app2"]);
   });
 
   test("knows a built service by its settings, or by what it is built from", () => {
     const known = (service: string, path = "deploy/compose.yaml") => {
-      const found = examineFile(path, `services: { one: ${service} }`);
+      const found = examineFile(
+        path,
+        `services: { one: ${service} }`,
+        variables,
+      );
       const level = found?.findings.map(({ level }) => level);
       if (found?.servers.length === 0) assertEquals(level, ["warning"]);
       return found?.servers.length === 1;
@@ -500,12 +508,15 @@ describe("the doctor", () => {
       const items = parseAllDocuments(text).map((one) => one.toJS());
       const inner = { apiVersion: "v1", kind: "List", items };
       const outer = { apiVersion: "v1", kind: "List", items: [inner] };
-      const diagnosis = examineFile("app.yaml", stringify(outer));
+      const diagnosis = examineFile("app.yaml", stringify(outer), variables);
       assert(diagnosis);
       return diagnosis;
     };
-    const text = readFileSync("deploy/kubernetes.yaml", "utf8");
-    assertEquals(list(text), shipped("kubernetes.yaml"));
+    const text = readFileSync(
+      "tools/tests/doctor_files/kubernetes.yaml",
+      "utf8",
+    );
+    assertEquals(list(text), sound("kubernetes.yaml"));
     const [found, ...more] = all(
       list(text.replace("Seconds: 30", "Seconds: 25")),
     );
@@ -558,26 +569,40 @@ describe("the doctor", () => {
   });
 
   test("names what is wrong with a file that nobody can read", () => {
-    const found = examineFile("app.yaml", "kind: Deployment\n  spec: 1\n");
+    const found = examineFile(
+      "app.yaml",
+      "kind: Deployment\n  spec: 1\n",
+      variables,
+    );
     assertEquals(found?.findings.map(({ level }) => level), ["error"]);
   });
 
   test("knows nothing of files that deploy no server", () => {
-    assertEquals(examineFile("values.yaml", "colour: red\n"), undefined);
-    assertEquals(examineFile("my.conf", "colour = red\n"), undefined);
-    assertEquals(examineFile("README.md", "npm start\n"), undefined);
+    assertEquals(
+      examineFile("values.yaml", "colour: red\n", variables),
+      undefined,
+    );
+    assertEquals(
+      examineFile("my.conf", "colour = red\n", variables),
+      undefined,
+    );
+    assertEquals(examineFile("README.md", "npm start\n", variables), undefined);
   });
 
   test("looks at the environment as the server would", () => {
     const env = new Map([["DRAIN_DELAY_MS", "soon"]]);
-    const { findings } = examineEnvironment((name) => env.get(name), []);
+    const { findings } = examineEnvironment(
+      (name) => env.get(name),
+      [],
+      variables,
+    );
     assertEquals(findings.length, 1);
     assertStringIncludes(findings[0]?.what ?? "", 'DRAIN_DELAY_MS is "soon"');
   });
 
   test("sees a shell or npm as process 1, and no harm in an init", () => {
     const found = (...command: string[]) =>
-      examineEnvironment(() => undefined, command).findings
+      examineEnvironment(() => undefined, command, variables).findings
         .map(({ what }) => what);
     assertEquals(found("/sbin/init"), []);
     assertEquals(found("node", "dist/main.js"), []);
@@ -594,8 +619,75 @@ describe("the doctor", () => {
     const { findings } = examineEnvironment(
       (name) => name === "NODE_OPTIONS" ? "--inspect=0.0.0.0" : undefined,
       [],
+      variables,
     );
     assertEquals(findings.map(({ level }) => level), ["error"]);
+  });
+});
+
+describe("a required variable", () => {
+  const required = variablesOf(
+    "TOKEN=\n# DRAIN_DELAY_MS=100\r\nURL=http://x\n",
+  );
+  const found = (file: string, text: string) =>
+    examineFile(file, text, required)?.findings.map(({ what }) => what)
+      .filter((what) => what.includes("is not given"));
+
+  test("is what .env.example does not comment out", () => {
+    assertEquals(required.required, ["TOKEN", "URL"]);
+    assertEquals(required.defaults.get("DRAIN_DELAY_MS"), "100");
+  });
+
+  const service = (more: string) =>
+    `services: { app: { environment: { DRAIN_DELAY_MS: 0${more} } }`;
+  test("is to be given in Compose, or may be in an env_file", () => {
+    assertEquals(found("compose.yaml", `${service("")} }`), [
+      "app is not given TOKEN",
+      "app is not given URL",
+    ]);
+    const all = service(', TOKEN: "${TOKEN}", URL: "http://x"');
+    assertEquals(found("compose.yaml", `${all} }`), []);
+    const file = service("").replace(
+      "environment",
+      "env_file: app.env, environment",
+    );
+    assertEquals(found("compose.yaml", `${file} }`), []);
+  });
+
+  test("is to be given in Kubernetes, if only by a secretKeyRef", () => {
+    const pod = (more: string) =>
+      "{ apiVersion: apps/v1, kind: Deployment, spec: { template: { spec: " +
+      `{ containers: [{ name: app, ${more} }] } } } }`;
+    assertEquals(found("app.yaml", pod("env: []")), [
+      "app is not given TOKEN",
+      "app is not given URL",
+    ]);
+    const secret =
+      "{ name: TOKEN, valueFrom: { secretKeyRef: { name: app, key: token } } }";
+    assertEquals(
+      found(
+        "app.yaml",
+        pod(`env: [${secret}, { name: URL, value: "http://x" }]`),
+      ),
+      [],
+    );
+    const whole = "envFrom: [{ secretRef: { name: app } }]";
+    assertEquals(found("app.yaml", pod(whole)), []);
+  });
+
+  test("is to be given in a unit, or may be in its EnvironmentFile", () => {
+    const unit = "[Service]\nExecStart=/usr/bin/node main.js\n";
+    assertEquals(found("app.service", unit), [
+      "app.service is not given TOKEN",
+      "app.service is not given URL",
+    ]);
+    const file = `${unit}EnvironmentFile=/etc/app.env\n`;
+    assertEquals(found("app.service", file), []);
+  });
+
+  test("is none of the environment's that the doctor runs in", () => {
+    const { findings } = examineEnvironment(() => undefined, [], required);
+    assertEquals(findings, []);
   });
 });
 
