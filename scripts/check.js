@@ -1,11 +1,15 @@
-// Formatting, lint, types and the lists of variables. `npm run check` and `bun run check` look at all of
-// it, `deno task check` at what Deno can see: no node_modules, no tsc.
-
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { answerHelp } from "./help.js";
 import { cleanEnv, findRuntime, HERE } from "./runtimes.js";
+
+answerHelp(`Formatting, lint, types, and whether every place has every variable.
+
+  npm run check      all of it; or bun run check
+  deno task check    what Deno can see: no node_modules, no tsc
+`);
 
 const root = join(import.meta.dirname, "..");
 const inCI = process.env["CI"] === "true";

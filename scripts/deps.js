@@ -1,9 +1,13 @@
-// `npm run deps`: after a change of package.json, brings the three lock files along.
-
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
+import { answerHelp } from "./help.js";
 import { cleanEnv, findRuntime } from "./runtimes.js";
+
+answerHelp(`After a change of package.json: brings its three lock files along.
+
+  npm run deps    package-lock.json, bun.lock and deno.lock
+`);
 
 const root = join(import.meta.dirname, "..");
 

@@ -8,6 +8,13 @@ import { join } from "node:path";
 import process from "node:process";
 import { context } from "esbuild";
 import { app, root } from "./bundle.js";
+import { answerHelp } from "./help.js";
+
+answerHelp(`The server, started anew with every change; it reads .env.
+
+  npm run dev                       or bun run dev, deno task dev
+  npm run dev -- --print-config     what the server is told, and by whom
+`);
 
 const isBun = process.versions["bun"] !== undefined;
 

@@ -8,8 +8,18 @@ import { openLog } from "./kit/logging.ts";
 import { Metrics } from "./kit/metrics.ts";
 import { Checks, run, serve, ShutdownController } from "#lastcall";
 
+const HELP =
+  `Serves the app. Every setting is a variable of the environment: see
+.env.example. SIGTERM or Ctrl-C ends it, and loses no request.
+
+  --print-config   what holds, and where it comes from`;
+
 /** Everything that happens, in order. Returns the exit code. */
 async function main(): Promise<number> {
+  if (runtime.args().includes("--help")) {
+    runtime.stdout.write(HELP);
+    return 0;
+  }
   const result = readConfig(runtime.env);
   const asked = runtime.args().includes("--print-config");
   if (asked) runtime.stdout.write(listConfig(runtime.env));

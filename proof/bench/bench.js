@@ -1,15 +1,9 @@
-// How fast lastcall serves, starts and ends beside the bare runtime and srvx:
-//
-//   npm run bench [-- --rounds N] [--duration SECONDS] [--only deno|bun|node] [--quick]
-//
-// A whole run takes about half an hour and writes docs/performance.md; one that
-// is quick or partial writes to dist/bench.
-
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { answerHelp } from "../../scripts/help.js";
 
 /** @typedef {import("./contender.js").RuntimeName} RuntimeName */
 /** @typedef {import("./report.js").Results} Results */
@@ -20,6 +14,17 @@ const WHOLE = { rounds: 12, warmUp: 2, starts: 20, endings: 5 };
 const QUICK = { rounds: 2, warmUp: 1, starts: 2, endings: 1 };
 
 const root = join(import.meta.dirname, "../..");
+
+answerHelp(
+  `How fast lastcall serves, starts and ends beside the bare runtime and srvx.
+
+  npm run bench            about half an hour; writes docs/performance.md
+  --quick                  enough to see that all of it works; writes to dist/bench
+  --only deno|bun|node     one runtime; writes to dist/bench
+  --rounds 12              how often each is measured
+  --duration 1             seconds of each
+`,
+);
 
 process.exitCode = await main();
 

@@ -2,21 +2,6 @@
 // servers of the template's own app, and a client that goes on while they are
 // restarted one after the other. One failed request fails it.
 //
-//   npm run rolling                        each balancer with each runtime, short
-//   npm run rolling -- --long              at least 50,000 requests for each
-//     --balancer haproxy|nginx|none        one of them; may be repeated
-//     --runtime deno|bun|node24|node20     one of them; may be repeated
-//     --restarts 2 --requests 4000 --rate 500 --seed 1
-//
-// With `none`, each server is relieved by one that listens on the same port before
-// it leaves (REUSE_PORT). Kept connections must lose nothing. New ones may be reset
-// in the closing listener's accept queue unless the kernel hands them on, which it
-// does here:
-//
-//   unshare --map-root-user --net sh -c 'ip link set lo up &&
-//     echo 1 >/proc/sys/net/ipv4/tcp_migrate_req &&
-//     exec npm run rolling -- --balancer none'
-//
 // A server is told what deploy/compose.yaml tells it (its DRAIN_DELAY_MS, above
 // all), so that the recipe proven here is the one shipped.
 
@@ -35,6 +20,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { parse } from "yaml";
+import { answerHelp } from "../../scripts/help.js";
 import { findRuntime } from "../../scripts/runtimes.js";
 import { which } from "../../scripts/which.js";
 import { startHaproxy, startNginx } from "./balancer.js";
@@ -82,6 +68,24 @@ const TOO_BUSY = "This machine was too busy for so many requests a second.";
 const MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req";
 
 const inCI = process.env["CI"] === "true";
+
+answerHelp(`Restarts servers behind real balancers; one failed request fails it.
+
+  npm run rolling                        each balancer with each runtime, short
+  npm run rolling -- --long              at least 50,000 requests for each
+  --balancer haproxy|nginx|none          one of them; may be repeated
+  --runtime deno|bun|node24|node20       one of them; may be repeated
+  --restarts 2 --requests 4000 --rate 500 --seed 1
+
+With "none", each server is relieved by one that listens on the same port before
+it leaves (REUSE_PORT). Kept connections must lose nothing. New ones may be reset
+in the closing listener's accept queue unless the kernel hands them on, which it
+does here:
+
+  unshare --map-root-user --net sh -c 'ip link set lo up &&
+    echo 1 >/proc/sys/net/ipv4/tcp_migrate_req &&
+    exec npm run rolling -- --balancer none'
+`);
 
 const { values: options } = parseArgs({
   options: {

@@ -1,11 +1,3 @@
-/**
- * `lastcall doctor`: reads the files that deploy this server, and the environment,
- * and says what will lose requests, why, and what to do. Exit code 1 if anything
- * will.
- *
- *   npm run doctor                       what lies in deploy/ and beside it
- *   npm run doctor -- k8s/app.yaml ...   these files
- */
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { budgetOf } from "./budget.ts";
@@ -88,4 +80,14 @@ function main(paths: string[]): number {
   return errors > 0 ? 1 : 0;
 }
 
-process.exitCode = main(process.argv.slice(2));
+const HELP =
+  `Reads the files that deploy this server, and the environment, and says what will
+lose requests, why, and what to do. The exit code is 1 if anything will.
+
+  npm run doctor                       what lies in deploy/ and beside it
+  npm run doctor -- k8s/app.yaml ...   these files; or bun run, deno task
+`;
+
+const paths = process.argv.slice(2);
+if (paths.some((path) => /^(--help|-h)$/.test(path))) console.log(HELP);
+else process.exitCode = main(paths);
