@@ -3,6 +3,7 @@
 
 import { join } from "node:path";
 import process from "node:process";
+import { pathToFileURL } from "node:url";
 
 if (process.versions["bun"]) await import("./main.ts");
 else {
@@ -18,6 +19,6 @@ else {
     outfile,
     packages: "external",
   });
-  if (built) await import(outfile);
+  if (built) await import(pathToFileURL(outfile).href);
   else process.exitCode = 1;
 }
