@@ -122,6 +122,7 @@ function readArgs() {
  * @property {number} passed
  * @property {number} failed
  * @property {number} skipped
+ * @property {number} seconds
  * @property {ClauseResult[]} clauses
  * @property {Failure[]} failures
  */
@@ -190,8 +191,8 @@ async function main() {
     }
   }
   console.log("");
-  for (const { job, ...counts } of outcomes) {
-    console.log(`${job.name}: ${countsLine(counts)}`);
+  for (const { job, seconds, ...counts } of outcomes) {
+    console.log(`${job.name}: ${countsLine(counts)} (${seconds} s)`);
   }
   if (passed + failed === 0) {
     console.log("FAILED: not one test ran");
@@ -287,6 +288,7 @@ async function runJob(job) {
   symlinkSync(runtime.path, join(bin, runtime.name));
 
   const [file = "", ...args] = command(job, junit);
+  const began = performance.now();
   const child = spawn(file, args, {
     cwd: root,
     env: {
@@ -342,7 +344,8 @@ async function runJob(job) {
   rmSync(scratch, { recursive: true, force: true });
 
   console.log(`\n==== ${job.name}\n${output.trimEnd()}`);
-  return { job, ...counts, clauses, failures };
+  const seconds = Math.round((performance.now() - began) / 1000);
+  return { job, ...counts, seconds, clauses, failures };
 }
 
 /** @param {Job} job @param {string} junit */
