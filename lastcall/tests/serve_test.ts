@@ -128,10 +128,10 @@ describe("serve", () => {
   test("blames a stuck request by method, path and age, no query", async () => {
     const { clock, runtime, shutdown } = setup({ drainTimeout: 1000 });
     await serve(runtime, app, { shutdown });
-    const since = performance.now() - 5000;
+    const since = clock.now() - 4000;
     runtime.listeners[0]!.requests = [
       { method: "GET", url: "http://h:1/never?token=secret", since },
-      { method: "POST", url: "/a/b#c?d", since: performance.now() + 60_000 },
+      { method: "POST", url: "/a/b#c?d", since: clock.now() + 60_000 },
       { method: "GET", url: "http://h", since },
     ];
     shutdown.begin();
@@ -142,8 +142,7 @@ describe("serve", () => {
       ["POST", "/a/b"],
       ["GET", "/"],
     ]);
-    assert(requests.cut[0]!.ageMs >= 5000);
-    assertEquals(requests.cut[1]!.ageMs, 0);
+    assertEquals(requests.cut.map(({ ageMs }) => ageMs), [5000, 0, 5000]);
   });
 });
 
