@@ -129,6 +129,17 @@ function readArgs() {
 
 /** @typedef {{ name: string, why: string }} Failure */
 
+/** The runners that go on, each the first of a group of its own. @type {Set<number>} */
+const running = new Set();
+
+// What was started ends with the proof: the database, in a group with us, by itself.
+for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
+  process.once(signal, () => {
+    for (const pid of running) process.kill(-pid, "SIGKILL");
+    process.exit(1);
+  });
+}
+
 process.exitCode = await main();
 
 async function main() {
@@ -305,6 +316,8 @@ async function runJob(job) {
     stdio: ["ignore", "pipe", "pipe"],
     detached: true, // a group of its own, so that a hung one can be ended whole
   });
+  const { pid } = child;
+  if (pid) running.add(pid);
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8");
@@ -315,7 +328,7 @@ async function runJob(job) {
   let hung = false;
   const timer = setTimeout(() => {
     hung = true;
-    if (child.pid) process.kill(-child.pid, "SIGKILL");
+    if (pid) process.kill(-pid, "SIGKILL");
   }, limit);
   /** @type {number | null} */
   const code = await new Promise((resolve) => {
@@ -323,6 +336,7 @@ async function runJob(job) {
     child.on("close", resolve);
   });
   clearTimeout(timer);
+  if (pid) running.delete(pid);
 
   const cases = existsSync(junit) ? testCases(readFileSync(junit, "utf8")) : [];
   const counts = { passed: 0, failed: 0, skipped: 0 };
