@@ -2,7 +2,6 @@
 
 import type { Context } from "hono";
 import * as runtime from "#runtime";
-import type { FetchHandler } from "../runtimes/runtime.ts";
 import {
   eventStream as eventStreamOf,
   type EventStreamOptions,
@@ -10,7 +9,12 @@ import {
 import type { Clock } from "./clock.ts";
 import { jsonLogTo, type Log } from "./log.ts";
 import { run as runOn, type RunOptions } from "./run.ts";
-import { serve as serveOn, type ServeOptions, type Server } from "./serve.ts";
+import {
+  type App,
+  serve as serveOn,
+  type ServeOptions,
+  type Server,
+} from "./serve.ts";
 import type { ShutdownReport } from "./report.ts";
 import {
   ShutdownController as Controller,
@@ -73,7 +77,7 @@ export function eventStream(
  * ```
  */
 export function serve(
-  app: { fetch: FetchHandler },
+  app: App,
   options: ServeOptions = {},
 ): Promise<Server> {
   return serveOn(runtime, app, options);

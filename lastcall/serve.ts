@@ -1,5 +1,5 @@
+import type { ExecutionContext } from "hono";
 import type {
-  FetchHandler,
   Limits,
   Listener,
   ListenOptions,
@@ -59,10 +59,21 @@ export const defaultLimits: Limits = {
   sendBuffer: 4_194_304,
 };
 
+/** A Hono app, or whatever has a `fetch` like one. */
+export interface App {
+  fetch(
+    request: Request,
+    // As the runtime hands it over.
+    // deno-lint-ignore no-explicit-any
+    env?: any,
+    context?: ExecutionContext,
+  ): Response | Promise<Response>;
+}
+
 /** Listens, and puts the server under its controller's care. */
 export async function serve(
   runtime: Runtime,
-  app: { fetch: FetchHandler },
+  app: App,
   options: ServeOptions,
 ): Promise<Server> {
   const {
@@ -80,11 +91,16 @@ export async function serve(
     limits: timed({ ...defaultLimits, ...options.limits }),
   };
   const sockets = shutdown.newSockets();
+  // What Hono's users find as `c.executionCtx`.
+  const context: ExecutionContext = {
+    waitUntil: (work) => shutdown.waitUntil(work),
+    passThroughOnException() {},
+    props: {},
+  };
   let listener: Listener;
   try {
     listener = await runtime.listen({
-      // Bound: an app may be an instance of a class.
-      fetch: app.fetch.bind(app),
+      fetch: (request, env) => app.fetch(request, env, context),
       opened: (socket) => sockets.opened(socket),
       failed: (what, error) => logError(shutdown, `${what} failed`, error),
       lost(cause) {

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, test } from "node:test";
+import { Hono } from "hono";
 import type { ListenFailure } from "../../runtimes/runtime.ts";
 import type { LogEntry } from "../log.ts";
 import { watchProcess } from "../process.ts";
@@ -111,6 +112,24 @@ describe("serve", () => {
     await serve(runtime, new Greeter(), { shutdown });
     const response = await runtime.fetch!(new Request("http://h/"));
     assertEquals(await response.text(), "hello");
+  });
+
+  test("gives the app an execution context, whose work is awaited", async () => {
+    const { runtime, shutdown } = setup();
+    let done = () => {};
+    const app = new Hono().get("/", (c) => {
+      c.executionCtx.passThroughOnException();
+      c.executionCtx.waitUntil(new Promise<void>((r) => done = r));
+      return c.text("hello");
+    });
+    await serve(runtime, app, { shutdown });
+    await runtime.fetch!(new Request("http://h/"));
+    shutdown.begin();
+    await settle();
+    assertEquals(shutdown.phase, "cleanup");
+    done();
+    const report = await shutdown.finished;
+    assertEquals(report.waitUntil.map(({ name }) => name), ["work"]);
   });
 
   test("for ever is as long as a timer can count", async () => {

@@ -442,6 +442,7 @@ app.get("/reject-later", (c) => {
 app.get("/wait-until", (c) => {
   const work = delay(query(c, "ms", 300)).then(() => emit("waited"));
   shutdown.waitUntil(work, "after-work");
+  c.executionCtx.waitUntil(work.then(() => emit("context waited")));
   return c.text("later");
 });
 app.get("/begin", (c) => {
