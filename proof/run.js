@@ -175,8 +175,8 @@ async function main() {
   /** @type {Outcome[]} */
   const outcomes = [];
   for (const kind of kinds) {
-    /** @type {{ parts?: number }} */
-    const { parts: count = 1 } = KINDS[kind];
+    const { lanes, parts: count = 1 } =
+      /** @type {{ lanes: number, parts?: number }} */ (KINDS[kind]);
     const parts = partsOf(files[kind] ?? [], count);
     const jobs = found.flatMap((runtime) =>
       parts.map((files, i) => {
@@ -189,7 +189,7 @@ async function main() {
         };
       })
     );
-    outcomes.push(...await inLanes(KINDS[kind].lanes, jobs));
+    outcomes.push(...await inLanes(lanes, jobs));
   }
   await database?.stop();
 
