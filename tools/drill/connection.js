@@ -8,7 +8,7 @@ import { ResponseReader } from "./response_reader.js";
  *
  * @typedef {object} Wire
  * @property {(event: string, listener: (arg: any) => void) => unknown} on
- * @property {(text: string, written: (error?: Error | null) => void) => unknown} write
+ * @property {(text: string | Uint8Array, written: (error?: Error | null) => void) => unknown} write
  * @property {() => unknown} destroy
  */
 
@@ -32,7 +32,7 @@ export class Connection {
   #closed;
   #connectMs = 0;
   #isOpen = false;
-  /** @type {{ text: string, reader: ResponseReader, evidence: Evidence, settle: (e: Evidence) => void, cancel: () => void } | undefined} */
+  /** @type {{ text: string | Uint8Array, reader: ResponseReader, evidence: Evidence, settle: (e: Evidence) => void, cancel: () => void } | undefined} */
   #exchange;
   /** A clean end has come in place of an answer; why is being found out. */
   #probing = false;
@@ -59,7 +59,7 @@ export class Connection {
    * Sends a request; settles with what became of it, and never rejects.
    *
    * @param {string} method
-   * @param {string} text
+   * @param {string | Uint8Array} text
    * @param {number} deadline
    * @returns {Promise<Evidence>}
    */

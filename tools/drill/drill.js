@@ -19,7 +19,7 @@ import { bandsOf, summarise } from "./summary.js";
  * @typedef {object} Drill
  * @property {string} startedAt
  * @property {string} what the command, or the target
- * @property {Options} options
+ * @property {Omit<Options, "headers" | "body">} options
  * @property {number} ms how long it took
  * @property {ServerRecord[]} servers
  * @property {{ slot: number, openedAt: number, closedAt: number, closedBy: string }[]} connections
@@ -84,10 +84,12 @@ export async function drill(options, tell) {
   // There, somebody listens all the time.
   const maxRefused = target || options.overlap ? 0 : Infinity;
   const limits = { ...options, maxRefused };
+  // Not for a page that is shown around: who may ask is said in headers.
+  const { headers: _, body: __, ...told } = options;
   return {
     startedAt,
     what: target ? `http://${host}:${port}` : commandLine(options.command),
-    options,
+    options: told,
     ms: since(end),
     servers,
     connections: load.connections.map(({ slot, connection }) => ({

@@ -1,6 +1,6 @@
 import { Connection } from "./connection.js";
 import { judge, ownTrouble } from "./fate.js";
-import { inTurn, requestText } from "./mix.js";
+import { inTurn, requestBytes } from "./mix.js";
 import { Problem } from "./problem.js";
 
 /** @import { Clock } from "./clock.js" */
@@ -30,6 +30,8 @@ import { Problem } from "./problem.js";
  * @property {Route[]} mix
  * @property {number} timeout in milliseconds
  * @property {string} host for the Host header
+ * @property {[name: string, value: string][]} [headers]
+ * @property {Uint8Array | undefined} [body]
  * @property {() => Wire} connect
  * @property {Clock} clock
  */
@@ -72,7 +74,7 @@ export class Load {
   #waiting = [];
   #open = 0;
   #turns;
-  #texts;
+  #requests;
   /** @type {(() => void) | undefined} */
   #cancel;
   /** @type {(() => void) | undefined} */
@@ -82,7 +84,10 @@ export class Load {
   constructor(options) {
     this.#options = options;
     this.#turns = inTurn(options.mix);
-    this.#texts = options.mix.map((route) => requestText(route, options.host));
+    const { host, headers, body } = options;
+    this.#requests = options.mix.map((route) =>
+      requestBytes(route, host, headers, body)
+    );
     this.#slots = Array.from({ length: options.connections }, (_, index) => (
       { index, connection: undefined, id: -1, busy: false }
     ));
@@ -144,7 +149,7 @@ export class Load {
     const began = clock.now();
     const evidence = await connection.send(
       mix[route]?.method ?? "GET",
-      this.#texts[route] ?? "",
+      this.#requests[route] ?? "",
       due + timeout,
     );
     const trouble = ownTrouble(evidence);

@@ -1,3 +1,5 @@
+import { Buffer } from "node:buffer";
+
 /**
  * What is asked for, and how often: "GET / 80, POST /x 20".
  *
@@ -57,16 +59,35 @@ export function* inTurn(routes) {
   }
 }
 
-/** @param {Route} route @param {string} host */
-export function requestText({ method, path }, host) {
+/**
+ * @param {Route} route
+ * @param {string} host
+ * @param {[name: string, value: string][]} [headers]
+ * @param {Uint8Array} [body]
+ */
+export function requestBytes({ method, path }, host, headers = [], body) {
+  /** @type {[string, string][]} */
   const lines = [
-    `${method} ${path} HTTP/1.1`,
-    `Host: ${host}`,
-    "User-Agent: lastcall-drill",
-    "Accept: */*",
+    ["Host", host],
+    ["User-Agent", "lastcall-drill"],
+    ["Accept", "*/*"],
   ];
-  if (!WITH_BODY.includes(method)) return lines.join("\r\n") + "\r\n\r\n";
-  lines.push("Content-Type: application/json");
-  lines.push(`Content-Length: ${BODY.length}`);
-  return `${lines.join("\r\n")}\r\n\r\n${BODY}`;
+  const brings = WITH_BODY.includes(method)
+    ? body ?? new TextEncoder().encode(BODY)
+    : undefined;
+  if (brings) lines.push(["Content-Type", "application/json"]);
+  const own = new Set(headers.map(([name]) => name.toLowerCase()));
+  const all = [
+    ...lines.filter(([name]) => !own.has(name.toLowerCase())),
+    ...headers,
+    ...brings ? [["Content-Length", String(brings.length)]] : [],
+  ];
+  const head = [
+    `${method} ${path} HTTP/1.1`,
+    ...all.map(([name, value]) => `${name}: ${value}`),
+  ];
+  return Buffer.concat([
+    Buffer.from(head.join("\r\n") + "\r\n\r\n", "latin1"),
+    brings ?? new Uint8Array(),
+  ]);
 }

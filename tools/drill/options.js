@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { parseArgs } from "node:util";
 import { parseMix } from "./mix.js";
@@ -13,6 +14,8 @@ import { splitWords } from "./words.js";
  * @property {number} rate requests a second
  * @property {number} connections
  * @property {Route[]} mix
+ * @property {[name: string, value: string][]} headers
+ * @property {Uint8Array | undefined} body of a POST, PUT or PATCH
  * @property {number} restarts
  * @property {number} between milliseconds
  * @property {boolean} overlap
@@ -41,6 +44,9 @@ again, and tells what became of every request.
   --rate N             requests a second (200)
   --connections N      kept connections to send them on (20)
   --mix "M PATH N, …"  what to ask for, and how often ("GET /")
+  --header "NAME: VALUE"  one more header of each request; may be repeated
+  --body TEXT          of each POST, PUT and PATCH, or @FILE ('{"drill":true}',
+                       which is said to be JSON)
   --restarts N         (3)
   --between SECONDS    from one restart to the next (3)
   --signal NAME        (SIGTERM)
@@ -60,6 +66,7 @@ written.
 `;
 
 const text = /** @type {const} */ ({ type: "string" });
+const texts = /** @type {const} */ ({ type: "string", multiple: true });
 const flag = /** @type {const} */ ({ type: "boolean" });
 const OPTIONS = {
   command: text,
@@ -69,6 +76,8 @@ const OPTIONS = {
   rate: text,
   connections: text,
   mix: text,
+  header: texts,
+  body: text,
   restarts: text,
   between: text,
   signal: text,
@@ -174,6 +183,15 @@ export function readOptions(args, ownCommand) {
         'by commas, such as "GET / 80, POST /x 20".',
     );
   }
+  const headers = [values.header ?? []].flat().flatMap((line) => {
+    const read = readHeader(String(line));
+    if (read.ok) return [read.header];
+    // One without a value has been told of.
+    if (line) problems.push(`--header ${read.why}.`);
+    return [];
+  });
+  const body = readBody(given("body"));
+  if (!body.ok) problems.push(`--body ${body.why}.`);
   const signal = given("signal") ?? "SIGTERM";
   if (!(signal in constants.signals)) wrong("signal", "a name such as SIGINT");
 
@@ -206,6 +224,8 @@ export function readOptions(args, ownCommand) {
     rate: wholeNumber("rate", 200, 1, 100_000),
     connections: wholeNumber("connections", 20, 1, 10_000),
     mix: mix.ok ? mix.routes : [],
+    headers,
+    body: body.ok ? body.body : undefined,
     restarts: wholeNumber("restarts", 3, 1, 10_000),
     between: seconds("between", 3),
     overlap: values.overlap === true,
@@ -240,6 +260,53 @@ function separated(args) {
   return own.map((arg, i) =>
     withValue.includes(arg) && own[i + 1]?.startsWith("--") ? `${arg}=` : arg
   );
+}
+
+/** What says where a request ends, and to whom it goes, is the drill's own. */
+const OWN_HEADERS =
+  /^(connection|content-length|expect|host|te|trailer|transfer-encoding|upgrade)$/i;
+
+/**
+ * @param {string} line
+ * @returns {{ ok: true, header: [string, string] } | { ok: false, why: string }}
+ */
+function readHeader(line) {
+  const [, name = "", value = ""] =
+    /^([!#$%&'*+.^`|~\w-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)$/.exec(line) ?? [];
+  if (!name) {
+    const why =
+      `is ${JSON.stringify(line)}; expected a name and a value on one ` +
+      'line, such as "Authorization: Bearer x"';
+    return { ok: false, why };
+  }
+  if (OWN_HEADERS.test(name)) {
+    return { ok: false, why: `is ${name}, which the drill sets itself` };
+  }
+  return { ok: true, header: [name, value.trimEnd()] };
+}
+
+/** Each request sends all of it: a drill is no upload. */
+const LARGEST_BODY = 16 * 1024 * 1024;
+
+/**
+ * @param {string | undefined} text
+ * @returns {{ ok: true, body: Uint8Array | undefined } | { ok: false, why: string }}
+ */
+function readBody(text) {
+  if (text === undefined) return { ok: true, body: undefined };
+  let body;
+  try {
+    body = text.startsWith("@")
+      ? readFileSync(text.slice(1))
+      : new TextEncoder().encode(text);
+  } catch (error) {
+    const { message } = /** @type {Error} */ (error);
+    return { ok: false, why: `names a file that cannot be read: ${message}` };
+  }
+  return body.length <= LARGEST_BODY ? { ok: true, body } : {
+    ok: false,
+    why: `has ${body.length} bytes; expected up to ${LARGEST_BODY}`,
+  };
 }
 
 /** @param {string} text */

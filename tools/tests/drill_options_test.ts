@@ -1,7 +1,10 @@
 // What a drill is told, and what it says about that.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, test } from "node:test";
-import { inTurn, parseMix, requestText } from "../drill/mix.js";
+import { inTurn, parseMix, requestBytes } from "../drill/mix.js";
 import { HELP, readOptions } from "../drill/options.js";
 import { splitWords } from "../drill/words.js";
 
@@ -29,6 +32,8 @@ describe("the options", () => {
       rate: 200,
       connections: 20,
       mix: [{ method: "GET", path: "/", weight: 1 }],
+      headers: [],
+      body: undefined,
       restarts: 3,
       between: 3000,
       overlap: false,
@@ -59,6 +64,8 @@ describe("the options", () => {
         { method: "GET", path: "/", weight: 80 },
         { method: "POST", path: "/x", weight: 20 },
       ],
+      headers: [],
+      body: undefined,
       restarts: 1,
       between: 500,
       overlap: true,
@@ -232,16 +239,67 @@ describe("the mix", () => {
 
   test("a request that may have a body brings one", () => {
     assertEquals(
-      requestText({ method: "POST", path: "/x?y=1", weight: 1 }, "host:1"),
+      requestBytes({ method: "POST", path: "/x?y=1", weight: 1 }, "host:1")
+        .toString(),
       "POST /x?y=1 HTTP/1.1\r\nHost: host:1\r\nUser-Agent: lastcall-drill\r\n" +
         "Accept: */*\r\nContent-Type: application/json\r\n" +
         'Content-Length: 14\r\n\r\n{"drill":true}',
     );
     assertEquals(
-      requestText({ method: "GET", path: "/", weight: 1 }, "h").endsWith(
-        "*/*\r\n\r\n",
-      ),
+      requestBytes({ method: "GET", path: "/", weight: 1 }, "h").toString()
+        .endsWith(
+          "*/*\r\n\r\n",
+        ),
       true,
+    );
+  });
+
+  test("headers and a body of one's own go with it", () => {
+    const given = options(
+      ...["--header", "Authorization: Bearer a:b", "--header=X-Empty:"],
+      ...["--header", "content-type: text/plain ", "--body", "caf\u00e9"],
+    );
+    const sent = (method: string) =>
+      requestBytes(
+        { method, path: "/", weight: 1 },
+        "h",
+        given.headers,
+        given.body,
+      ).toString();
+    assertEquals(
+      sent("PUT"),
+      "PUT / HTTP/1.1\r\nHost: h\r\nUser-Agent: lastcall-drill\r\n" +
+        "Accept: */*\r\nAuthorization: Bearer a:b\r\nX-Empty: \r\n" +
+        "content-type: text/plain\r\nContent-Length: 5\r\n\r\ncaf\u00e9",
+    );
+    assert(sent("GET").endsWith("text/plain\r\n\r\n"));
+  });
+
+  test("a body comes from a file as it is", () => {
+    const folder = mkdtempSync(join(tmpdir(), "lastcall-drill-"));
+    const file = join(folder, "body");
+    try {
+      writeFileSync(file, new Uint8Array([0, 255, 13, 10]));
+      assertEquals([...options("--body", `@${file}`).body!], [0, 255, 13, 10]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+    const [problem = ""] = problems("--body", `@${file}`);
+    assertStringIncludes(problem, "--body names a file that cannot be read: ");
+  });
+
+  test("a header that would end the head, or the request, is refused", () => {
+    assertEquals(
+      problems(
+        ...["--header", "X: a\r\nY: b", "--header", "no colon"],
+        ...["--header", "Content-Length: 5", "--header", "X: \u20ac"],
+      ).map((problem) => problem.replace(/^--header is |;.*$/g, "")),
+      [
+        '"X: a\\r\\nY: b"',
+        '"no colon"',
+        "Content-Length, which the drill sets itself.",
+        '"X: \u20ac"',
+      ],
     );
   });
 
