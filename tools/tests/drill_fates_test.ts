@@ -29,8 +29,13 @@ class FakeWire implements Wire {
     this.#listeners.set(event, listener);
   }
 
-  write(text: string, written: (error?: Error | null) => void): void {
-    this.written.push(text);
+  write(
+    text: string | Uint8Array,
+    written: (error?: Error | null) => void,
+  ): void {
+    this.written.push(
+      typeof text === "string" ? text : new TextDecoder().decode(text),
+    );
     written(this.writeError);
   }
 
