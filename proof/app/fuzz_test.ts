@@ -1,4 +1,4 @@
-/** As lastcall/tests/fuzz_test.ts, through the runtime's own HTTP. */
+/** As proof/unit/fuzz_test.ts, through the runtime's own HTTP. */
 import { assert, assertEquals } from "@std/assert";
 import process from "node:process";
 import { after, afterEach, test } from "node:test";
@@ -10,7 +10,7 @@ import {
   pathOf,
   Random,
   within,
-} from "../../tests/random.ts";
+} from "../support/random.ts";
 import { portOf, start } from "./app_process.ts";
 
 afterEach(killAll);

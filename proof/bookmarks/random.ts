@@ -1,6 +1,6 @@
 /** Chance that can be repeated: `SEED=…` gives the same once more. */
 import process from "node:process";
-import { seeded } from "../../tests/seeded.js";
+import { seeded } from "../support/seeded.js";
 
 export const seed = Number(process.env.SEED || Date.now() % 1_000_000);
 

@@ -3,7 +3,7 @@
 // node:http would retry for us, and would not say at which byte it ended.
 
 import net from "node:net";
-import { seeded } from "../../tests/seeded.js";
+import { seeded } from "../support/seeded.js";
 
 /**
  * @typedef {object} Request

@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { seeded } from "../../tests/seeded.js";
+import { seeded } from "../support/seeded.js";
 
 /** Random choices that a seed decides. */
 export class Dice {

@@ -20,7 +20,7 @@ import {
   runtime,
   startFixture,
 } from "../support/server_process.ts";
-import { seeded } from "../../tests/seeded.js";
+import { seeded } from "../support/seeded.js";
 
 /** Each takes as long as three rounds of the soak. */
 const restarts = Math.ceil(Number(process.env.ROUNDS || 15) / 3);

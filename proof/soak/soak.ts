@@ -44,7 +44,7 @@ import {
   type ServerProcess,
   startFixture,
 } from "../support/server_process.ts";
-import { seeded } from "../../tests/seeded.js";
+import { seeded } from "../support/seeded.js";
 import { type Kind, newTally, type Tally } from "./tally.ts";
 
 export interface SoakOptions {

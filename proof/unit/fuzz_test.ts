@@ -1,6 +1,6 @@
 /**
  * What a client can say, at random: never a 500, never a hang. A failure prints
- * its seed; `SEED=123 npm test -- fuzz` repeats it.
+ * its seed; `SEED=123 npm run proof -- unit/fuzz` repeats it.
  */
 import { assert } from "@std/assert";
 import process from "node:process";
@@ -11,7 +11,7 @@ import {
   pathOf,
   Random,
   within,
-} from "../../tests/random.ts";
+} from "../support/random.ts";
 import { setup } from "../../tests/app_setup.ts";
 
 const ROUNDS = 3_000;
