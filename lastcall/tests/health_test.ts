@@ -1,8 +1,28 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, test } from "node:test";
-import { health } from "../health.ts";
-import { setup } from "../../tests/app_setup.ts";
-import { settle } from "../testing/fake_clock.ts";
+import { Checks, health } from "../health.ts";
+import type { LogEntry } from "../log.ts";
+import { ShutdownController } from "../shutdown.ts";
+import { FakeClock, settle } from "../testing/fake_clock.ts";
+import { FakeServer } from "../testing/fake_server.ts";
+
+/** What the public sees of a controller that serves. */
+function setup() {
+  const clock = new FakeClock();
+  const entries: LogEntry[] = [];
+  const log = (entry: LogEntry) => void entries.push(entry);
+  const shutdown = new ShutdownController({ log }, clock);
+  const server = new FakeServer();
+  shutdown.attach(server, server.sockets);
+  const checks = new Checks(shutdown);
+  return {
+    app: health(shutdown, { checks }),
+    checks,
+    clock,
+    entries,
+    shutdown,
+  };
+}
 
 const never = () => new Promise<never>(() => {});
 
@@ -120,7 +140,7 @@ describe("readiness", () => {
   });
 
   test("the log hears once that a check fails, and once that it recovered", async () => {
-    const { app, checks, logged } = setup();
+    const { app, checks, entries } = setup();
     let works = false;
     checks.add("database", () => {
       if (!works) throw new Error("no route to host");
@@ -131,9 +151,12 @@ describe("readiness", () => {
     await ask(app);
     await ask(app);
     assertEquals(
-      logged("server").map((
-        { level, message, name, error },
-      ) => [level, message, name, error]),
+      entries.map(({ level, message, name, error }) => [
+        level,
+        message,
+        name,
+        error,
+      ]),
       [
         ["warn", "check failed", "database", "no route to host"],
         ["info", "check recovered", "database", undefined],

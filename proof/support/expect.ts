@@ -2,6 +2,7 @@
  * What the tests of the contract expect of a server and its end, in the words
  * that they share.
  */
+import { readFileSync } from "node:fs";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { RawClient, type RawResponse } from "./raw_client.ts";
 import {
@@ -74,6 +75,17 @@ export async function failsToStart(
   assertEquals(server.printed("listening").length, 0);
 }
 
+/** How many bytes of one connection may wait in the kernel, at both ends. */
+export function kernelHolds(): number {
+  const largest = (name: string) =>
+    Number(readFileSync(`/proc/sys/net/ipv4/${name}`, "utf8").split(/\s+/)[2]);
+  try {
+    return largest("tcp_rmem") + largest("tcp_wmem");
+  } catch {
+    return 32 * 1024 * 1024; // no Linux, or nobody may look
+  }
+}
+
 export function assertWithin(ms: number, limit: number, what: string): void {
   assert(ms <= limit, `${what} took ${ms.toFixed(0)} ms, more than ${limit}`);
 }
@@ -84,11 +96,12 @@ export async function bestOf(
   limit: number,
   what: string,
   measure: () => Promise<number>,
+  least = 2,
 ): Promise<string> {
   const all: number[] = [];
   for (let i = 0; i < attempts; i++) {
     all.push(await measure());
-    if (all.length >= 2 && Math.min(...all) <= limit) break;
+    if (all.length >= least && Math.min(...all) <= limit) break;
   }
   assertWithin(Math.min(...all), limit, `${what}, at best,`);
   const sorted = all.toSorted((a, b) => a - b).map((ms) => ms.toFixed(0));

@@ -93,6 +93,14 @@ test("nothing but its own tests and the proof points to the app", () => {
     ),
     [],
   );
+  assertEquals(
+    breaches(
+      isEngineTest,
+      (target) => !/^(src|tests|tools|proof)\//.test(target),
+    ),
+    [],
+    "the engine's own tests know no app",
+  );
 });
 
 test("the app mentions no runtime, and uses what all three have", () => {
