@@ -11,6 +11,14 @@ export const usual = {
   DATABASE_URL: "sqlite::memory:", // example:line
 };
 
+/** In an environment that has this, and what is usual. */
+export function configOf(env: Record<string, string> = {}): Config {
+  const all: Record<string, string> = { ...usual, ...env };
+  const result = readConfig((name) => all[name]);
+  if (!result.ok) throw new Error(result.problems.join("\n"));
+  return result.config;
+}
+
 /** The app as `main.ts` makes it, with its demo; what it logs is kept. */
 export function setup(
   env: Record<string, string> = {},

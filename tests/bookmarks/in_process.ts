@@ -5,9 +5,9 @@ import { auditLine } from "../../src/bookmarks/audit_log.ts";
 import { MemoryStore } from "../../src/bookmarks/memory_store.ts";
 import { bookmarks, openBookmarks } from "../../src/bookmarks/mod.ts";
 import type { Bookmarks } from "../../src/bookmarks/open.ts";
-import { readConfig } from "../../src/config.ts";
 import { Metrics } from "../../src/kit/metrics.ts";
 import { Checks, type LogEntry, ShutdownController } from "#lastcall";
+import { configOf } from "../app_setup.ts";
 import type { TestDatabase } from "./databases.ts";
 
 export type Ask = (path: string, init?: RequestInit) => Promise<Response>;
@@ -60,9 +60,7 @@ function mounted(
   shutdown: ShutdownController,
   entries: LogEntry[],
 ): InProcess {
-  const result = readConfig(() => undefined);
-  if (!result.ok) throw new Error(result.problems.join("\n"));
-  const { config } = result;
+  const config = configOf({ DEMO: "" });
   const checks = new Checks(shutdown);
   const app = createApp({ config, shutdown, checks, metrics: new Metrics() });
   app.route("/bookmarks", bookmarks(opened));
