@@ -32,11 +32,7 @@ export function setup(
     print: (line) => void lines.push(line),
     ...logging,
   });
-  const result = readConfig((name) =>
-    ({ ...usual, ...env } as typeof env)[name]
-  );
-  if (!result.ok) throw new Error(result.problems.join("\n"));
-  const config: Config = result.config;
+  const config = configOf(env);
   const clock = new FakeClock();
   const shutdown = new ShutdownController({ log }, clock);
   const server = new FakeServer();
