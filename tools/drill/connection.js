@@ -164,6 +164,7 @@ export class Connection {
     if (ending === "answer") {
       this.answers++;
       if (reader.status !== undefined) evidence.status = reader.status;
+      if (reader.said) evidence.said = reader.said.trim();
     } else if (ending === "noise") evidence.noise = reader.broken;
 
     if (ending !== "answer" || !reader.keepAlive) {

@@ -29,6 +29,7 @@ export const LOST = ["dropped", "raced", "wrong status", "timed out"];
  * @property {boolean} sent the system has taken its last byte
  * @property {number} bytes of an answer
  * @property {number} [status] of an answer that came whole
+ * @property {string} [said] how its body begins, where the status is a wrong one
  * @property {"answer" | "end" | "reset" | "timeout" | "noise"} ending
  *   "end" is a clean one (FIN), "reset" is not (RST)
  * @property {boolean} [unread] after a clean end: the request met a connection

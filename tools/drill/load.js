@@ -73,6 +73,7 @@ export class Load {
   /** @type {Due[]} */
   #waiting = [];
   #open = 0;
+  #hasSpoken = false;
   #turns;
   #requests;
   /** @type {(() => void) | undefined} */
@@ -158,6 +159,10 @@ export class Load {
       return this.#giveUp(new Problem(trouble));
     }
     slot.busy = false;
+    const { fate, cause } = judge(evidence);
+    // The first one speaks for all: many may be wrong in the same way.
+    const speaks = fate === "wrong status" && !this.#hasSpoken && evidence.said;
+    if (speaks) this.#hasSpoken = true;
     this.#over({
       due,
       began,
@@ -166,7 +171,8 @@ export class Load {
       connection: id,
       nth: evidence.earlier + 1,
       status: evidence.status ?? 0,
-      ...judge(evidence),
+      fate,
+      cause: speaks ? `${cause}: ${JSON.stringify(speaks)}` : cause,
     });
     this.#serveWaiting(slot);
   }

@@ -1,9 +1,12 @@
 /** A head beyond this is no head. */
 const LONGEST_HEAD = 65_536;
 
+/** So much of a refusal is kept: enough for its first sentence. */
+const LONGEST_SAID = 200;
+
 /**
- * Reads one HTTP/1.1 response off the wire and keeps none of it: what a drill
- * needs to know is whether it came whole.
+ * Reads one HTTP/1.1 response off the wire and keeps nearly none of it: what a
+ * drill needs to know is whether it came whole, and what a refusal says.
  */
 export class ResponseReader {
   /** Of the whole answer, head and all. */
@@ -13,11 +16,15 @@ export class ResponseReader {
   whole = false;
   /** What makes this no response at all. */
   broken = "";
+  /** The beginning of a body whose status says that something is wrong. */
+  said = "";
   /** The connection may bring another. */
   keepAlive = false;
 
   #method;
   #text = "";
+  /** @type {TextDecoder | undefined} */
+  #decoder;
   /** @type {"head" | "length" | "chunk size" | "chunk" | "trailers" | "until close"} */
   #reading = "head";
   /** Bytes left of the body, or of the chunk and its line end. */
@@ -51,10 +58,12 @@ export class ResponseReader {
   #take(data, at) {
     switch (this.#reading) {
       case "until close":
+        this.#hear(data.subarray(at));
         return data.length;
       case "length":
       case "chunk": {
         const taken = Math.min(this.#left, data.length - at);
+        this.#hear(data.subarray(at, at + taken));
         this.#left -= taken;
         if (this.#left === 0) {
           if (this.#reading === "length") this.whole = true;
@@ -65,6 +74,14 @@ export class ResponseReader {
       default:
         return this.#takeLine(data, at);
     }
+  }
+
+  /** @param {Uint8Array} body */
+  #hear(body) {
+    const left = LONGEST_SAID - this.said.length;
+    if ((this.status ?? 0) < 400 || left <= 0) return;
+    this.#decoder ??= new TextDecoder();
+    this.said += this.#decoder.decode(body.subarray(0, left), { stream: true });
   }
 
   /** @param {Uint8Array} data @param {number} at @returns {number} */

@@ -96,6 +96,16 @@ export function describe({ what, options, ms, summary }) {
     const more = lost.length - LOST_SHOWN;
     if (more > 0) lines.push(`             and ${more} more`);
   }
+  if (fates.refused > 0 && !options.overlap && !options.target) {
+    lines.push(
+      "",
+      `  ${
+        count(fates.refused, "request")
+      } came while no server listened: start ` +
+        "the next one first (--overlap),",
+      "  or put a balancer in front of two (--target).",
+    );
+  }
   lines.push("", ...verdict.reasons.map((reason) => `FAILED: ${reason}`));
   if (verdict.ok) lines.push("ok: within the limits.");
   return lines.join("\n");

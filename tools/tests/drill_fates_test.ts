@@ -466,6 +466,29 @@ describe("the reader of responses", () => {
     assertEquals(read(head(empty) + "more").keepAlive, false);
   });
 
+  test("and keeps the beginning of what a refusal says", () => {
+    const said = (text: string, step: number) => {
+      const reader = new ResponseReader("GET");
+      const all = new TextEncoder().encode(text);
+      for (let at = 0; at < all.length; at += step) {
+        reader.push(all.subarray(at, at + step));
+      }
+      return reader.said;
+    };
+    const refusal = (status: string, body: string) =>
+      `HTTP/1.1 ${status}\r\nContent-Length: ` +
+      `${new TextEncoder().encode(body).length}\r\n\r\n${body}`;
+    for (const step of [1, 7, 10_000]) {
+      assertEquals(
+        said(refusal("503 Busy", "zu sp\u00e4t"), step),
+        "zu sp\u00e4t",
+      );
+      assertEquals(said(refusal("200 OK", "fine"), step), "");
+      const long = said(refusal("500 Oops", "x".repeat(5000)), step);
+      assertEquals(long, "x".repeat(200));
+    }
+  });
+
   test("two lengths that differ are none", () => {
     const two = read(head("Content-Length: 5", "Content-Length: 6"));
     assertMatch(two.broken, /"5, 6"/);
@@ -508,6 +531,22 @@ describe("the load", () => {
       one.requests.map(({ connection, nth }) => [connection, nth]),
       [[0, 1], [1, 1], [2, 1], [0, 2], [1, 2], [2, 2]],
     );
+  });
+
+  test("tells what the first wrong answer said, and of the others the status", async () => {
+    const { clock, wires, load: one } = load(1);
+    one.start();
+    await settle();
+    wires[0]!.emit("connect");
+    for (let sent = 1; sent <= 2; sent++) {
+      const refusal = 'HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nno"\n';
+      wires[0]!.emit("data", bytes(refusal));
+      await clock.advance(10);
+    }
+    assertEquals(one.requests.map(({ cause }) => cause), [
+      'answered with 503: "no\\""',
+      "answered with 503",
+    ]);
   });
 
   test("a stalled server is charged for all that it kept waiting", async () => {
