@@ -55,6 +55,8 @@ const KINDS = {
     minutes: 2,
   },
   contract: { folders: ["proof/contract"], parts: 2, lanes: 3, minutes: 25 },
+  // How long one client keeps others waiting: with less beside it.
+  waits: { folders: ["proof/contract/waits"], lanes: 2, minutes: 10 },
   // Under load from elsewhere it would measure that.
   soak: { folders: ["proof/soak"], lanes: 1, minutes: 60 },
   app: { folders: ["proof/app"], lanes: 2, minutes: 5 },
@@ -69,7 +71,7 @@ const KINDS = {
 
 /** Whether these tests only start servers, and need not run where those do. */
 const drives = (/** @type {Kind} */ kind) =>
-  ["contract", "soak", "app", "hostile", "deploy"].includes(kind);
+  ["contract", "waits", "soak", "app", "hostile", "deploy"].includes(kind);
 
 const bundles = join(root, "node_modules", ".cache", "lastcall-proof");
 const contract = join(root, "lastcall/CONTRACT.md");

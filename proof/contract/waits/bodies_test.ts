@@ -6,10 +6,13 @@
 import { Buffer } from "node:buffer";
 import { spawnSync } from "node:child_process";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { clause } from "../support/clause.ts";
-import { bestOf, endedClean, isDeno, isNode } from "../support/expect.ts";
-import { type RawClient, text } from "../support/raw_client.ts";
-import { type ServerProcess, startFixture } from "../support/server_process.ts";
+import { clause } from "../../support/clause.ts";
+import { bestOf, endedClean, isDeno, isNode } from "../../support/expect.ts";
+import { type RawClient, text } from "../../support/raw_client.ts";
+import {
+  type ServerProcess,
+  startFixture,
+} from "../../support/server_process.ts";
 
 const head = (method: string, path: string) =>
   `${method} ${path} HTTP/1.1\r\nHost: localhost\r\n` +
@@ -123,7 +126,7 @@ clause(
       const server = await startFixture();
       measured(
         await bestOf(
-          4,
+          8,
           // Node hands over up to 75,000 chunks in one turn, whatever is done.
           isNode ? 500 : 250,
           "the slowest hundredth of other answers",
