@@ -25,7 +25,7 @@ eject_in_a_copy() {
   # Not even a mention is left; the matrix and the locks know nothing of it.
   ! grep --recursive --ignore-case --exclude-dir=.git --files-with-matches \
     -e bookmark -e 'example:\(line\|begin\|end\)' \
-    -e '"postgres":' -e 'from "postgres"' -e 'postgres@[0-9]' . || return
+    -e '"postgres":' -e 'from "postgres"' -e 'postgres@[0-9]*\.[0-9]*\.[0-9]*["_]' . || return
   npm ci && bun install --frozen-lockfile && npm run check && npm run build ||
     return
   npm test || return
