@@ -46,8 +46,8 @@ const root = join(import.meta.dirname, "..");
 /**
  * Most tests only wait, and two can share the machine (with three, tests of
  * deadlines measured each other); where a runtime's files are in two parts, no lane
- * is left with a long one at the end. A run that
- * hangs is a failure, not a reason to wait for CI's own limit.
+ * is left with a long one at the end. A run that hangs is a failure, not a reason
+ * to wait for CI's own limit.
  */
 const KINDS = {
   unit: {

@@ -144,7 +144,7 @@ clause(
             "behind ten clients that pipeline uploads another waits a second",
           );
         }
-        const limit = isNode && FLOOD_METHOD === "POST" ? 5000 : 250;
+        const limit = isNode && FLOOD_METHOD === "POST" ? 3000 : 250;
         assertWithin(p95, limit, "another client's answer, mostly,");
         server.signal("SIGTERM");
         await endedClean(server);
