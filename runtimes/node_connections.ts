@@ -11,6 +11,15 @@ import type { TLSSocket } from "node:tls";
 import { emptyAcceptQueue } from "./accept_queue.ts";
 import { CoarseClock } from "./coarse_clock.ts";
 import { http2Options, Sessions } from "./node_http2.ts";
+import {
+  asksForWebSocket,
+  discardRest,
+  IncomingMessage,
+  keepHead,
+  kHead,
+  kUpgrade,
+  type Request,
+} from "./node_request.ts";
 import type { Host, InFlight, Limits, Tls } from "./runtime.ts";
 import {
   CHECKING,
@@ -28,8 +37,6 @@ const PIPELINED = 256;
 const PER_TURN = 16;
 
 const kConnection = Symbol("connection");
-const kUpgrade = Symbol("upgrade");
-const kHead = Symbol("head");
 
 type Handler = (
   request: http.IncomingMessage,
@@ -501,51 +508,6 @@ export class Connections {
   }
 }
 
-/**
- * Node would hand over the connection of any request that asks for an upgrade,
- * with the request's body unread in it. Here all are served as if they had not
- * asked (RFC 9110, 7.8), until the app makes a WebSocket of one.
- */
-const { IncomingMessage } = {
-  IncomingMessage: class extends http.IncomingMessage {
-    // Not a private field: the constructor of the base class sets `upgrade`.
-    declare [kUpgrade]: "asked" | "granted" | undefined;
-    declare [kHead]: Buffer | undefined;
-
-    get upgrade(): boolean {
-      return this[kUpgrade] === "granted";
-    }
-    set upgrade(upgrade: boolean) {
-      if (upgrade) this[kUpgrade] = "asked";
-    }
-  },
-};
-type Request = InstanceType<typeof IncomingMessage>;
-
-/** What Node parses holds this request alone, and what came behind it. */
-function keepHead(request: Request): void {
-  const { parser } = request.socket as Socket & {
-    parser?: { getCurrentBuffer?(): Buffer };
-  };
-  const packet = parser?.getCurrentBuffer?.();
-  const end = packet?.indexOf("\r\n\r\n") ?? -1;
-  if (end >= 0) request[kHead] = packet!.subarray(end + 4);
-}
-
-function asksForWebSocket({ headers }: http.IncomingMessage): boolean {
-  return headers.upgrade?.toLowerCase() === "websocket";
-}
-
-/** Whether it is all that RFC 6455 asks of the request for a WebSocket. */
-export function isHandshake(request?: http.IncomingMessage): boolean {
-  if (!(request instanceof IncomingMessage)) return false;
-  const { method, headers, httpVersion } = request;
-  return request[kUpgrade] === "asked" && asksForWebSocket(request) &&
-    method === "GET" &&
-    httpVersion === "1.1" && headers["sec-websocket-version"] === "13" &&
-    /^[+/0-9a-z]{22}==$/i.test(headers["sec-websocket-key"] ?? "");
-}
-
 function isHttp2(request: unknown): request is Http2ServerRequest {
   return request instanceof Http2ServerRequest;
 }
@@ -614,28 +576,6 @@ function endIdle(connection: Connection): void {
 
 function end({ socket }: Connection): void {
   socket.destroySoon();
-}
-
-/**
- * The rest of a request that stands in the way of the connection's next. A body
- * that is being read directly (as `text()` and `json()` do) flows by itself; one
- * that was begun as a stream pauses where its reader has left it. Then the rest
- * is thrown away as it comes, and the reader told, should there be one: what it
- * has got is not the whole.
- */
-function discardRest(request: http.IncomingMessage): void {
-  const discard = () => {
-    if (request.listenerCount("error") > 0) {
-      request.emit(
-        "error",
-        new Error("The response went out before the body."),
-      );
-    }
-    request.removeAllListeners("data");
-    request.resume();
-  };
-  if (request.readableFlowing === false) discard();
-  else request.once("pause", discard);
 }
 
 function uncork(socket: Socket): void {
