@@ -70,7 +70,7 @@ async function readUpTo(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const reader = readerOf(stream);
-  const letOthers = turns(reader.crowd);
+  const letOthers = turns();
   let kept = new Uint8Array(0);
   let size = 0;
   for (let chunk; (chunk = await reader.next());) {
@@ -107,16 +107,12 @@ function readerOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
   } catch {
     const reader = stream.getReader();
     return {
-      // Node has at most some 75,000 chunks at hand; while it is not read, it
-      // queues more of them, at hundreds of bytes each.
-      crowd: 100_000,
       next: async () => (await reader.read()).value,
       cancel: () => void reader.cancel().catch(() => {}),
     };
   }
   let buffer = new ArrayBuffer(65_536);
   return {
-    crowd: 0,
     async next() {
       const { value } = await byob.read(new Uint8Array(buffer));
       // Undefined after a cancel, empty at the end.
@@ -132,20 +128,18 @@ function readerOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
  * To be awaited after each chunk: while there are more at hand no timer fires,
  * and nobody else is served. A million held Bun for 0.5 s, and Deno, which looks
  * at its sockets after some thousand of them, for up to 13 s. Where a timer fires
- * meanwhile, or fewer than `crowd` have come, nothing is waited for.
+ * meanwhile, nothing is waited for.
  */
-function turns(crowd: number): () => Promise<void> | undefined {
+function turns(): () => Promise<void> | undefined {
   let chunks = 0;
-  let held: { since: number; from: number } | undefined;
+  let since: number | undefined;
   return () => {
     if (++chunks % 256 !== 0) return undefined;
     const now = performance.now();
-    if (held === undefined) {
-      held = { since: now, from: chunks };
-      setTimeout(() => held = undefined);
-    } else if (
-      now - held.since > LONGEST_TURN && chunks - held.from >= crowd
-    ) {
+    if (since === undefined) {
+      since = now;
+      setTimeout(() => since = undefined);
+    } else if (now - since > LONGEST_TURN) {
       return new Promise((resolve) => setTimeout(resolve));
     }
   };

@@ -28,6 +28,7 @@
  * BLIND=requestIP|requestIP:stays|pendingRequests   what Bun no longer tells
  * CLOCK_STEP_MS, CLOCK_STEP_AT=serving|draining|closing   somebody sets the clock
  */
+import { createHash } from "node:crypto";
 import { readFileSync, readSync, writeFileSync } from "node:fs";
 import { ServerResponse } from "node:http";
 import process from "node:process";
@@ -373,13 +374,21 @@ app.get("/page", (c) =>
 
 const count = async (c: Context) =>
   c.text(String((await c.req.arrayBuffer()).byteLength));
+/** Read as it comes. */
+const sum = async (c: Context) => {
+  const hash = createHash("sha256");
+  for await (const chunk of c.req.raw.body!) hash.update(chunk);
+  return c.text(hash.digest("hex"));
+};
 app.post("/upload", count);
+app.post("/sum", sum);
 app.post("/limited/upload-late", async (_, next) => {
   await delay(500);
   await next();
 });
 app.use("/limited/*", bodyLimit(1_000_000));
 app.post("/limited/upload", count);
+app.post("/limited/sum", sum);
 app.post("/limited/never", () => forever());
 app.post("/limited/more", bodyLimit(6_000_000), count);
 app.post("/limited/less", bodyLimit(1000), count);
