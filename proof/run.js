@@ -55,6 +55,7 @@ const KINDS = {
   // same name in proof/.
   feature: { folders: featureFolders(), lanes: 3, minutes: 8 },
   app: { folders: ["proof/app"], lanes: 3, minutes: 8 },
+  command: { folders: ["proof/command"], lanes: 3, minutes: 10 },
   deploy: { folders: ["proof/deploy"], lanes: 3, minutes: 5 },
   unit: {
     folders: ["tests", "lastcall/tests", "tools/tests", "proof/unit"],
@@ -72,7 +73,9 @@ const KINDS = {
 
 /** Whether these tests only start servers, and need not run where those do. */
 const drives = (/** @type {Kind} */ kind) =>
-  ["contract", "waits", "soak", "app", "hostile", "deploy"].includes(kind);
+  ["contract", "waits", "soak", "app", "command", "hostile", "deploy"].includes(
+    kind,
+  );
 
 const bundles = join(root, "node_modules", ".cache", "lastcall-proof");
 const contract = join(root, "lastcall/CONTRACT.md");

@@ -1,10 +1,11 @@
 import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { answerHelp } from "./help.js";
 import { cleanEnv, findRuntime } from "./runtimes.js";
 
-answerHelp(`After a change of package.json: brings its three lock files along.
+answerHelp(`After a change of package.json: brings its lock files along.
 
   npm run deps    package-lock.json, bun.lock and deno.lock
 `);
@@ -20,11 +21,17 @@ function run(file, args) {
   execFileSync(file, args, { cwd: root, env, shell, stdio: "inherit" });
 }
 
-run("npm", ["install"]);
-run(findRuntime("bun").path, ["install", "--lockfile-only"]);
-run(findRuntime("deno").path, [
-  "install",
-  "--frozen=false",
-  "--entrypoint",
-  "src/main.ts",
-]);
+// A project may have chosen fewer runtimes.
+const has = (/** @type {string} */ lock) => existsSync(join(root, lock));
+if (has("package-lock.json")) run("npm", ["install"]);
+if (has("bun.lock")) {
+  run(findRuntime("bun").path, ["install", "--lockfile-only"]);
+}
+if (has("deno.lock")) {
+  run(findRuntime("deno").path, [
+    "install",
+    "--frozen=false",
+    "--entrypoint",
+    "src/main.ts",
+  ]);
+}

@@ -1,5 +1,5 @@
 // The tests of this project, on the runtime at hand: `npm test`, `bun run test`,
-// `deno task test`. Everything else that the engine owes is in `npm run proof`.
+// `deno task test`.
 
 import { spawn } from "node:child_process";
 import { readdirSync, rmSync } from "node:fs";
@@ -12,7 +12,6 @@ const HELP = `The tests of src/ and the engine's unit tests.
   npm test                        all of them; or bun run test, deno task test
   npm test -- orders              the files whose path contains the word
   npm test -- --filter "says hi"  the tests whose name contains the words
-  npm run proof -- --help         everything that the engine owes, on four runtimes
 `;
 
 const root = join(import.meta.dirname, "..");

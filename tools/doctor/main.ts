@@ -24,7 +24,11 @@ function print(where: string, findings: Finding[]): void {
   }
 }
 
-function main(paths: string[]): number {
+export function main(paths: string[]): number {
+  if (paths.some((path) => /^(--help|-h)$/.test(path))) {
+    console.log(HELP);
+    return 0;
+  }
   const variables = readVariables(".env.example");
   const found: Finding[] = [];
   const all: Diagnosis[] = [];
@@ -87,7 +91,3 @@ lose requests, why, and what to do. The exit code is 1 if anything will.
   npm run doctor                       what lies in deploy/ and beside it
   npm run doctor -- k8s/app.yaml ...   these files; or bun run, deno task
 `;
-
-const paths = process.argv.slice(2);
-if (paths.some((path) => /^(--help|-h)$/.test(path))) console.log(HELP);
-else process.exitCode = main(paths);

@@ -14,6 +14,11 @@ const SCRIPTS = [
   "main.js",
 ];
 
+/** In the command that is one file, the page is in it. */
+const built =
+  /** @type {{ DRILL_PAGE?: Record<string, string> }} */ (globalThis)
+    .DRILL_PAGE;
+
 /**
  * The drill as one page that needs nothing else.
  *
@@ -25,7 +30,8 @@ export function renderHtml(
   folder = join(import.meta.dirname, "page"),
 ) {
   /** @param {string} file */
-  const read = (file) => readFileSync(join(folder, file), "utf8");
+  const read = (file) =>
+    built?.[file] ?? readFileSync(join(folder, file), "utf8");
   const data = JSON.stringify(packed(drill)).replaceAll("<", "\\u003c");
   const script = SCRIPTS.map((file) => asPart(read(file))).join("\n");
   /** @type {[RegExp, string][]} */

@@ -1,6 +1,7 @@
 // The drill: what a deploy does to your clients, as a picture and an exit code.
 // `npm run drill`, `deno task drill`, `bun run drill`; --help tells the rest.
 
+import { spawnSync } from "node:child_process";
 import { closeSync, openSync, unlinkSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import process from "node:process";
@@ -12,10 +13,10 @@ import { describe, Progress } from "./terminal.js";
 
 const BUNDLE = "dist/main.js";
 
-/** @returns {Promise<number>} */
-async function main() {
+/** @param {string[]} args @returns {Promise<number>} */
+export async function main(args) {
   const own = ownCommand();
-  const read = readOptions(process.argv.slice(2), own);
+  const read = readOptions(args, own);
   if (!read.ok) {
     for (const problem of read.problems) console.error(problem);
     return 78; // EX_CONFIG, as sysexits.h has it
@@ -29,7 +30,7 @@ async function main() {
     file !== undefined
   );
   if (files.map(canWrite).includes(false)) return 78;
-  if (options.command === own && own.includes(BUNDLE) && !await isBuilt()) {
+  if (options.command === own && own.includes(BUNDLE) && !isBuilt()) {
     return 1;
   }
 
@@ -72,9 +73,9 @@ function ownCommand() {
   return [process.execPath, file];
 }
 
-async function isBuilt() {
-  const { app, build } = await import("../../scripts/bundle.js");
-  return build(app);
+function isBuilt() {
+  const args = ["scripts/build.js"];
+  return spawnSync(process.execPath, args, { stdio: "inherit" }).status === 0;
 }
 
 /**
@@ -115,4 +116,6 @@ function tryOn(file, act) {
 }
 
 // At once: a drill that gave up has left timers and a server.
-process.exit(await main());
+if (import.meta.main ?? process.argv[1] === import.meta.filename) {
+  process.exit(await main(process.argv.slice(2)));
+}
