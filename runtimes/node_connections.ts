@@ -48,6 +48,8 @@ interface Connection {
   /** What is not yet out: the latest response, and pipelined ones before it. */
   response: http.ServerResponse | undefined;
   earlier: http.ServerResponse[];
+  /** Its requests since the last turn of the event loop, or a few more. */
+  inTurn: number;
   /** Pipelined requests that are handled in a later turn; undefined for none. */
   later: (() => void)[] | undefined;
   /** Said that the connection is kept, before the drain began. */
@@ -200,7 +202,9 @@ export class Connections {
           return upgrading(request, response);
         }
       }
-      if (connection.later || connection.earlier.length >= PER_TURN) {
+      // The answers tell nothing: behind each body Node lets them go out.
+      if (++connection.inTurn === PER_TURN) setImmediate(turned, connection);
+      if (connection.later || connection.inTurn > PER_TURN) {
         return this.#handleLater(
           connection,
           () => this.#run(handle, request, response),
@@ -413,6 +417,7 @@ export class Connections {
       socket,
       response: undefined,
       earlier: [],
+      inTurn: 0,
       later: undefined,
       promised: undefined,
       requestAt: 0,
@@ -576,6 +581,10 @@ function endIdle(connection: Connection): void {
 
 function end({ socket }: Connection): void {
   socket.destroySoon();
+}
+
+function turned(connection: Connection): void {
+  connection.inTurn = 0;
 }
 
 function uncork(socket: Socket): void {

@@ -15,19 +15,20 @@ import { which } from "../../scripts/which.js";
 
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), "lastcall-command-"));
 let count = 0;
+let built: string | undefined;
 
 /** A new empty folder. */
 export function folder(): string {
   const made = path.join(scratch, `f${++count}`);
-  fs.mkdirSync(made);
+  fs.mkdirSync(made, { recursive: true });
   return made;
 }
 
 export function removeFolders(): void {
   fs.rmSync(scratch, { recursive: true, force: true });
+  // Bun's next file has the same modules.
+  built = undefined;
 }
-
-let built: string | undefined;
 
 /** The one file; only Node has esbuild. */
 export function command(): string {
@@ -40,10 +41,13 @@ export function command(): string {
     maxBuffer: 1e8,
     encoding: "utf8",
   });
-  built = path.join(scratch, "lastcall.js");
+  built = path.join(folder(), "lastcall.js");
   fs.writeFileSync(built, text);
   // A package says that it is a module.
-  fs.writeFileSync(path.join(scratch, "package.json"), '{"type":"module"}\n');
+  fs.writeFileSync(
+    path.join(path.dirname(built), "package.json"),
+    '{"type":"module"}\n',
+  );
   return built;
 }
 

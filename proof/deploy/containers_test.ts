@@ -129,7 +129,9 @@ describe(`what Containerfile.${runtime} ships`, () => {
         env: { ...env, ...extra, PATH: searchPath(), HOME: "/nonexistent" },
       });
     const command = last.find((one) => one.name === "CMD")?.exec ?? [];
-    const server = run(command.filter(isKnown));
+    assertEquals(env.PORT, "3000");
+    // Which may be somebody's here.
+    const server = run(command.filter(isKnown), { PORT: "0" });
     const { json } = await server.logged("server listening");
     const port = new URL(String(json?.url)).port;
     assertStringIncludes(String(json?.runtime), runtime);

@@ -79,7 +79,7 @@ export function projectOf(template, choices, command) {
 
 /** What may be a host, an image, a unit and a label. @param {Choices} choices */
 export function slugOf({ name }) {
-  return name.replace(/^@.*\//, "").replace(/[._~]+/g, "-").slice(0, 34)
+  return name.replace(/^@.*\//, "").replace(/[._~]+/g, "-").slice(0, 32)
     .replace(/-+$/, "");
 }
 
