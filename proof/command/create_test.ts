@@ -5,7 +5,14 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
 import { after, afterEach, test } from "node:test";
-import { killAll, Process, root, runtime } from "../support/server_process.ts";
+import { Terminal } from "../support/pty.ts";
+import {
+  executable,
+  killAll,
+  Process,
+  root,
+  runtime,
+} from "../support/server_process.ts";
 import {
   command,
   filesOf,
@@ -149,6 +156,32 @@ test("the longest name is formatted as any other", { skip }, async (t) => {
   const made = await lastcall(["create", "x", "--yes", `--name=${name}`], at);
   assertEquals(made.code, 0, made.text);
   await ok("deno fmt --check && deno lint", path.join(at, "x"));
+});
+
+test("in a terminal it asks for what was not said", { skip }, async () => {
+  const at = folder();
+  const rights = runtime === "deno" ? ["run", "--allow-all"] : [];
+  const words = [executable, ...rights, command(), "create", "--deploy=none"];
+  const person = new Terminal(words.join(" "), { cwd: at });
+  const answers: [question: RegExp, answer: string][] = [
+    [/Which folder\?/, "things"],
+    [/Its name\? \(things\)/, "my-things"],
+    [/Which runtimes\? \(deno,bun,node\)/, "node"],
+    [/With the example of a feature\? \(yes\)/, "no"],
+  ];
+  for (const [question, answer] of answers) {
+    await person.line(String(question), ({ text }) => question.test(text));
+    person.type(`${answer}\r`);
+  }
+  assertEquals((await person.exited).code, 0, person.describe());
+  const stamp = read(path.join(at, "things"), "lastcall/stamp.json");
+  assertEquals(JSON.parse(stamp), {
+    version: JSON.parse(read(root, "lastcall/engine.json")).version,
+    name: "my-things",
+    runtimes: ["node"],
+    example: false,
+    deploy: [],
+  });
 });
 
 test("a clone becomes a project in place, in one commit", LONG, async () => {
@@ -303,7 +336,7 @@ test("a disk that is full", { skip }, async (t) => {
     "-c",
     inside,
     "sh",
-    process.execPath,
+    executable,
     ...rights,
     command(),
   ]);

@@ -20,7 +20,7 @@ describe("--help", () => {
     test(`of ${name} is an answer, and starts nothing`, { skip }, () => {
       const [file = "", ...args] = process.versions.deno
         ? [process.execPath, "task", "--quiet", name]
-        : [process.execPath, line.replace(/^(exec )?node /, "")];
+        : [process.execPath, ...line.replace(/^(exec )?node /, "").split(" ")];
       const { status, stdout, stderr } = spawnSync(file, [...args, "--help"], {
         encoding: "utf8",
         env: { ...process.env, DENO_NO_PROMPT: "1" },

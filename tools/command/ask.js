@@ -18,7 +18,7 @@ export function ask(question) {
     const { stdin: input, stdout: output } = process;
     const terminal = createInterface({ input, output });
     terminal.on("close", () => resolve(undefined));
-    terminal.question(`${question} `, (answer) => {
+    terminal.question(`${question}\n> `, (answer) => {
       resolve(answer.trim());
       terminal.close();
     });
