@@ -1,6 +1,6 @@
 // The packages that npm gets: `npm run pack`; a maintainer publishes them.
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
   cpSync,
@@ -9,7 +9,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, posix } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { readText } from "./files.js";
@@ -30,6 +30,15 @@ const root = join(import.meta.dirname, "../..");
 const dist = join(root, "dist");
 const ENGINE = "lastcall/engine.json";
 const CHANGELOG = "lastcall/CHANGELOG.md";
+
+/** What each runtime has in its own way, and all by one type. */
+const ON_RUNTIME = 'export { getConnInfo, upgradeWebSocket } from "#runtime";';
+const DECLARED =
+  `export declare const getConnInfo: import("hono/conninfo").GetConnInfo;
+export declare const upgradeWebSocket: import("hono/ws").UpgradeWebSocket<
+  unknown,
+  import("../runtimes/websocket.ts").UpgradeOptions
+>;`;
 
 process.exitCode = await main();
 
@@ -82,11 +91,24 @@ async function main() {
     cpSync(join(root, file), to, { recursive: true });
   }
   cpSync(join(root, "README.md"), join(folder, "README.md"));
+  const { hono, ...pins } = engine.pins;
+  await buildEngine(join(folder, "engine"));
   write(folder, "package.json", {
     name: "lastcall",
     description: mine.description,
     ...common,
     bin: { lastcall: "lastcall.js" },
+    exports: {
+      ".": {
+        types: "./engine/types/lastcall/mod.d.ts",
+        deno: "./engine/deno.js",
+        bun: "./engine/bun.js",
+        default: "./engine/node.js",
+      },
+      "./lastcall.js": "./lastcall.js",
+    },
+    dependencies: pins,
+    peerDependencies: { hono: `^${hono}` },
   });
   pack(folder);
 
@@ -107,6 +129,57 @@ async function main() {
   });
   pack(creator);
   return 0;
+}
+
+/**
+ * The engine for those who want it without the template: a file for each runtime,
+ * and its types.
+ *
+ * @param {string} folder
+ */
+async function buildEngine(folder) {
+  const { buildSync } = await import("esbuild");
+  for (const runtime of ["deno", "bun", "node"]) {
+    buildSync({
+      absWorkingDir: root,
+      entryPoints: ["lastcall/mod.ts"],
+      outfile: join(folder, `${runtime}.js`),
+      bundle: true,
+      format: "esm",
+      platform: "node",
+      target: "es2023",
+      packages: "external",
+      conditions: runtime === "node" ? [] : [runtime],
+      logLevel: "warning",
+    });
+  }
+  const all = join(dist, "packages", "types");
+  rmSync(all, { recursive: true, force: true });
+  // Of the names that node_request.ts cannot name, none is in what is taken.
+  spawnSync(process.execPath, [
+    join(root, "node_modules/typescript/bin/tsc"),
+    "--project",
+    root,
+    "--noEmit",
+    "false",
+    "--declaration",
+    "--emitDeclarationOnly",
+    "--outDir",
+    all,
+  ]);
+  /** @type {Set<string>} */
+  const taken = new Set(["lastcall/mod.d.ts"]);
+  for (const file of taken) {
+    const text = readText(join(all, file))
+      .replace(ON_RUNTIME, DECLARED)
+      .replaceAll(/(?<=")(\.\.?\/[\w./]+)\.ts(?=")/g, "$1.js");
+    const to = join(folder, "types", file);
+    mkdirSync(dirname(to), { recursive: true });
+    writeFileSync(to, text);
+    for (const [, path = ""] of text.matchAll(/"(\.\.?\/[\w./]+)\.js"/g)) {
+      taken.add(posix.join(posix.dirname(file), `${path}.d.ts`));
+    }
+  }
 }
 
 /** @param {string} name */
