@@ -85,7 +85,14 @@ export async function drill(options, tell) {
   const maxRefused = target || options.overlap ? 0 : Infinity;
   const limits = { ...options, maxRefused };
   // Not for a page that is shown around: who may ask is said in headers.
-  const { headers: _, body: __, ...told } = options;
+  const { headers: _, body: __, ...told } = {
+    ...options,
+    mix: options.mix.map(({ method, path, weight }) => ({
+      method,
+      path,
+      weight,
+    })),
+  };
   return {
     startedAt,
     what: target ? `http://${host}:${port}` : commandLine(options.command),

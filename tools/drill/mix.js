@@ -7,6 +7,8 @@ import { Buffer } from "node:buffer";
  * @property {string} method
  * @property {string} path
  * @property {number} weight
+ * @property {[name: string, value: string][]} [headers] of this one alone
+ * @property {string} [body]
  */
 
 /** What a request with a body brings. */
@@ -26,17 +28,46 @@ export function parseMix(text) {
     if (!method || !path || Number(weight) < 1) {
       return { ok: false, why: `has ${JSON.stringify(part.trim())} in it` };
     }
-    if (!/^[!-"$-~]+$/.test(path)) {
-      const why = `has the path ${JSON.stringify(path)} in it, and a path is ` +
-        "of printable ASCII, without #";
-      return { ok: false, why };
-    }
+    const fault = pathFault(path);
+    if (fault) return { ok: false, why: fault };
     if (method === "CONNECT") {
       return { ok: false, why: "asks for CONNECT, which is for proxies" };
     }
     routes.push({ method, path, weight: Number(weight) });
   }
   return { ok: true, routes };
+}
+
+/** @param {string} path */
+export function pathFault(path) {
+  if (/^[!-"$-~]+$/.test(path)) return undefined;
+  return `has the path ${JSON.stringify(path)} in it, and a path is of ` +
+    "printable ASCII, without #";
+}
+
+/** What says where a request ends, and to whom it goes, is the drill's own. */
+const OWN_HEADERS =
+  /^(connection|content-length|expect|host|te|trailer|transfer-encoding|upgrade)$/i;
+
+/** @param {string} name */
+export const isOwnHeader = (name) => OWN_HEADERS.test(name);
+
+const HEADER = /^([!#$%&'*+.^`|~\w-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)$/;
+
+/** What is wrong with "Name: value". @param {string} line */
+export function headerFault(line) {
+  const [, name] = HEADER.exec(line) ?? [];
+  if (!name) {
+    return `is ${JSON.stringify(line)}; expected a name and a value on one ` +
+      'line, such as "Authorization: Bearer x"';
+  }
+  if (isOwnHeader(name)) return `is ${name}, which the drill sets itself`;
+}
+
+/** @param {string} line without a fault @returns {[string, string]} */
+export function headerOf(line) {
+  const [, name = "", value = ""] = HEADER.exec(line) ?? [];
+  return [name, value.trimEnd()];
 }
 
 /**
@@ -65,21 +96,24 @@ export function* inTurn(routes) {
  * @param {[name: string, value: string][]} [headers]
  * @param {Uint8Array} [body]
  */
-export function requestBytes({ method, path }, host, headers = [], body) {
+export function requestBytes(route, host, headers = [], body) {
+  const { method, path } = route;
   /** @type {[string, string][]} */
   const lines = [
     ["Host", host],
     ["User-Agent", "lastcall-drill"],
     ["Accept", "*/*"],
   ];
-  const brings = WITH_BODY.includes(method)
+  const brings = route.body !== undefined
+    ? new TextEncoder().encode(route.body)
+    : WITH_BODY.includes(method)
     ? body ?? new TextEncoder().encode(BODY)
     : undefined;
   if (brings) lines.push(["Content-Type", "application/json"]);
-  const own = new Set(headers.map(([name]) => name.toLowerCase()));
   const all = [
-    ...lines.filter(([name]) => !own.has(name.toLowerCase())),
-    ...headers,
+    ...without(lines, [...headers, ...route.headers ?? []]),
+    ...without(headers, route.headers ?? []),
+    ...route.headers ?? [],
     ...brings ? [["Content-Length", String(brings.length)]] : [],
   ];
   const head = [
@@ -90,4 +124,15 @@ export function requestBytes({ method, path }, host, headers = [], body) {
     Buffer.from(head.join("\r\n") + "\r\n\r\n", "latin1"),
     brings ?? new Uint8Array(),
   ]);
+}
+
+/**
+ * Those that no later one replaces.
+ *
+ * @param {[string, string][]} headers
+ * @param {[string, string][]} later
+ */
+function without(headers, later) {
+  const names = new Set(later.map(([name]) => name.toLowerCase()));
+  return headers.filter(([name]) => !names.has(name.toLowerCase()));
 }

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { parseArgs } from "node:util";
-import { parseMix } from "./mix.js";
+import { headerFault, headerOf, parseMix } from "./mix.js";
+import { LARGEST_BODY, readRequests } from "./requests.js";
 import { splitWords } from "./words.js";
 
 /** @import { Route } from "./mix.js" */
@@ -44,6 +45,7 @@ again, and tells what became of every request.
   --rate N             requests a second (200)
   --connections N      kept connections to send them on (20)
   --mix "M PATH N, …"  what to ask for, and how often ("GET /")
+  --requests FILE      ... or from a file: a list of requests, or a browser's HAR
   --header "NAME: VALUE"  one more header of each request; may be repeated
   --body TEXT          of each POST, PUT and PATCH, or @FILE ('{"drill":true}',
                        which is said to be JSON)
@@ -76,6 +78,7 @@ const OPTIONS = {
   rate: text,
   connections: text,
   mix: text,
+  requests: text,
   header: texts,
   body: text,
   restarts: text,
@@ -183,11 +186,14 @@ export function readOptions(args, ownCommand) {
         'by commas, such as "GET / 80, POST /x 20".',
     );
   }
+  const file = given("requests");
+  const requests = file === undefined ? undefined : readRequests(file);
+  if (requests && !requests.ok) problems.push(`--requests ${requests.why}.`);
   const headers = [values.header ?? []].flat().flatMap((line) => {
-    const read = readHeader(String(line));
-    if (read.ok) return [read.header];
+    const fault = headerFault(String(line));
+    if (!fault) return [headerOf(String(line))];
     // One without a value has been told of.
-    if (line) problems.push(`--header ${read.why}.`);
+    if (line) problems.push(`--header ${fault}.`);
     return [];
   });
   const body = readBody(given("body"));
@@ -223,7 +229,7 @@ export function readOptions(args, ownCommand) {
     signalCommand: words("signal-command", []),
     rate: wholeNumber("rate", 200, 1, 100_000),
     connections: wholeNumber("connections", 20, 1, 10_000),
-    mix: mix.ok ? mix.routes : [],
+    mix: requests?.ok ? requests.routes : mix.ok ? mix.routes : [],
     headers,
     body: body.ok ? body.body : undefined,
     restarts: wholeNumber("restarts", 3, 1, 10_000),
@@ -245,6 +251,8 @@ const CONFLICTS = /** @type {const} */ ([
   ["target", "command"],
   ["target", "overlap"],
   ["target", "signal"],
+  ["requests", "mix"],
+  ["requests", "body"],
 ]);
 
 /**
@@ -261,32 +269,6 @@ function separated(args) {
     withValue.includes(arg) && own[i + 1]?.startsWith("--") ? `${arg}=` : arg
   );
 }
-
-/** What says where a request ends, and to whom it goes, is the drill's own. */
-const OWN_HEADERS =
-  /^(connection|content-length|expect|host|te|trailer|transfer-encoding|upgrade)$/i;
-
-/**
- * @param {string} line
- * @returns {{ ok: true, header: [string, string] } | { ok: false, why: string }}
- */
-function readHeader(line) {
-  const [, name = "", value = ""] =
-    /^([!#$%&'*+.^`|~\w-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)$/.exec(line) ?? [];
-  if (!name) {
-    const why =
-      `is ${JSON.stringify(line)}; expected a name and a value on one ` +
-      'line, such as "Authorization: Bearer x"';
-    return { ok: false, why };
-  }
-  if (OWN_HEADERS.test(name)) {
-    return { ok: false, why: `is ${name}, which the drill sets itself` };
-  }
-  return { ok: true, header: [name, value.trimEnd()] };
-}
-
-/** Each request sends all of it: a drill is no upload. */
-const LARGEST_BODY = 16 * 1024 * 1024;
 
 /**
  * @param {string | undefined} text

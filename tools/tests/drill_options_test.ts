@@ -288,6 +288,107 @@ describe("the mix", () => {
     assertStringIncludes(problem, "--body names a file that cannot be read: ");
   });
 
+  describe("a file of requests", () => {
+    const read = (content: unknown) => {
+      const folder = mkdtempSync(join(tmpdir(), "lastcall-drill-"));
+      const file = join(folder, "requests.json");
+      writeFileSync(file, JSON.stringify(content));
+      try {
+        return readOptions(["--requests", file], own);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    };
+
+    test("has headers and a body for each", () => {
+      const taken = read([
+        { path: "/", weight: 3 },
+        {
+          method: "DELETE",
+          path: "/orders/1",
+          headers: { Authorization: "Bearer x", Accept: "text/plain" },
+          body: "caf\u00e9",
+        },
+        { path: "/" },
+      ]);
+      assert(taken.ok && taken.options !== "help", JSON.stringify(taken));
+      const { mix } = taken.options;
+      assertEquals(mix.map(({ weight }) => weight), [4, 1]);
+      assertEquals(
+        requestBytes(mix[1]!, "h", [["accept", "a"], ["X-All", "1"]])
+          .toString(),
+        "DELETE /orders/1 HTTP/1.1\r\nHost: h\r\nUser-Agent: lastcall-drill\r\n" +
+          "Content-Type: application/json\r\nX-All: 1\r\n" +
+          "Authorization: Bearer x\r\nAccept: text/plain\r\n" +
+          "Content-Length: 5\r\n\r\ncaf\u00e9",
+      );
+    });
+
+    test("may be what a browser has recorded", () => {
+      const headers = [
+        { name: ":authority", value: "a.example" },
+        { name: "Host", value: "a.example" },
+        { name: "Content-Length", value: "3" },
+        { name: "Cookie", value: "id=1" },
+      ];
+      const get = { method: "GET", url: "https://a.example/x?y=1", headers };
+      const post = {
+        method: "POST",
+        url: "https://a.example/z",
+        headers: [],
+        postData: { mimeType: "text/plain", text: "abc" },
+      };
+      const entries = [get, post, get].map((request) => ({ request }));
+      const taken = read({ log: { entries } });
+      assert(taken.ok && taken.options !== "help", JSON.stringify(taken));
+      assertEquals(taken.options.mix, [
+        {
+          method: "GET",
+          path: "/x?y=1",
+          weight: 2,
+          headers: [["Cookie", "id=1"]],
+        },
+        { method: "POST", path: "/z", weight: 1, headers: [], body: "abc" },
+      ]);
+    });
+
+    test("is refused by the first that cannot be sent", () => {
+      const wrong: [unknown, string][] = [
+        [[], "has no requests; expected a list, or a HAR"],
+        [{}, "has no requests; expected a list, or a HAR"],
+        [[{ path: "x" }], 'with the path "x"; expected one such as "/orders"'],
+        [[{ path: "/ a" }], "printable ASCII"],
+        [
+          [{ path: "/", weight: 0 }],
+          "with the weight 0; expected a whole number",
+        ],
+        [[{ path: "/", method: "get" }], 'with the method "get"'],
+        [[{ path: "/", method: "CONNECT" }], "for proxies"],
+        [[{ path: "/" }, { path: "/", times: 2 }], '(number 2) with "times"'],
+        [
+          [{ path: "/", headers: { "Host": "a" } }],
+          "which the drill sets itself",
+        ],
+        [[{ path: "/", headers: { "X": "a\r\nY: b" } }], "expected a name and"],
+        [[{ path: "/", body: {} }], "whose body is no text"],
+        [[null], "with the path undefined"],
+      ];
+      for (const [content, why] of wrong) {
+        const taken = read(content);
+        assert(!taken.ok, JSON.stringify(content));
+        assertStringIncludes(taken.problems.join(), why);
+      }
+      assertStringIncludes(
+        problems("--requests=nowhere.json", "--mix=GET /").join("\n"),
+        "--requests cannot be read: ENOENT",
+      );
+      assertStringIncludes(
+        problems("--requests=nowhere.json", "--mix=GET /").join("\n"),
+        "--requests and --mix do not go together",
+      );
+    });
+  });
+
   test("a header that would end the head, or the request, is refused", () => {
     assertEquals(
       problems(
