@@ -108,6 +108,7 @@ export function read(project: string, file: string): string {
 }
 
 export function write(project: string, file: string, text: string): void {
+  fs.mkdirSync(path.dirname(path.join(project, file)), { recursive: true });
   fs.writeFileSync(path.join(project, file), text);
 }
 

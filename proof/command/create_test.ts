@@ -25,10 +25,11 @@ import {
   scripts,
   shell,
   spawned,
+  write,
 } from "./command.ts";
 
 const skip = noCommand;
-const LONG = { skip, timeout: 110_000 };
+const LONG = { skip, timeout: 115_000 };
 
 afterEach(killAll);
 after(removeFolders);
@@ -38,8 +39,49 @@ async function ok(line: string, cwd: string): Promise<void> {
   assertEquals(code, 0, `${line}\n${text}`);
 }
 
+const NOTES = `import { Hono } from "hono";
+import { type ShutdownController, upgradeWebSocket } from "#lastcall";
+import type { Config } from "./config.ts";
+
+interface Parts {
+  config: Pick<Config, "NOTE">;
+  shutdown: ShutdownController;
+}
+
+export function notes({ config, shutdown }: Parts) {
+  const all = [config.NOTE];
+  shutdown.job("forget", async (signal) => {
+    await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    all.length = 0;
+  });
+  return new Hono()
+    .get("/", (c) => c.json(all))
+    .get(
+      "/live",
+      upgradeWebSocket(() => ({
+        onMessage: (event, socket) => socket.send(String(event.data)),
+      })),
+    );
+}
+`;
+const NOTES_TEST = `import { assertEquals } from "@std/assert";
+import { test } from "node:test";
+import { notes } from "../../src/notes.ts";
+import { setup } from "../app_setup.ts";
+
+test("a note says what the variable says", async () => {
+  const { config, shutdown } = setup({ NOTE: "mine" });
+  const response = await notes({ config, shutdown }).request("/");
+  assertEquals(await response.json(), ["mine"]);
+});
+`;
+
 /** It starts, answers, and is clean at a SIGTERM. */
-async function serves(project: string, says: string): Promise<void> {
+async function serves(
+  project: string,
+  says: string,
+  meanwhile?: (url: string) => Promise<void>,
+): Promise<void> {
   const server = new Process(["sh", "-c", `exec ${scripts.run} start`], {
     cwd: project,
     env: { PORT: 0, HOST: "127.0.0.1", LOG_FORMAT: "json" },
@@ -49,6 +91,7 @@ async function serves(project: string, says: string): Promise<void> {
     ({ json }) => json?.message === "server listening",
   );
   assertEquals(await (await fetch(String(json?.url))).text(), says);
+  await meanwhile?.(String(json?.url));
   server.signal("SIGTERM");
   const { code } = await server.exited;
   assertEquals(code, 0, server.describe());
@@ -102,6 +145,78 @@ test(
     await ok(`${scripts.run} test`, project);
     await serves(project, "Hello from my-service!\n");
     assertEquals(git(project, "status", "--porcelain"), "");
+  },
+);
+
+test(
+  "check and test tell the truth of what a person adds by the README",
+  LONG,
+  async () => {
+    const at = folder();
+    const made = await lastcall(
+      [
+        "create",
+        "mine",
+        "--yes",
+        `--runtimes=${runtime}`,
+        "--no-example",
+        "--deploy=none",
+      ],
+      at,
+    );
+    assertEquals(made.code, 0, made.text);
+    const project = path.join(at, "mine");
+    if (scripts.install) await ok(scripts.install, project);
+
+    // By the README alone, with the names of one's own.
+    const edit = (file: string, from: string | RegExp, to: string) => {
+      const text = read(project, file);
+      const changed = text.replace(from, to);
+      assert(changed !== text, `${file} has ${from}`);
+      write(project, file, changed);
+    };
+    const check = () => shell(`${scripts.run} check`, project);
+    edit(
+      "src/config.ts",
+      / {4}REUSE_PORT: .*\n/,
+      '$&    NOTE: v.optional(text("a word", (word) => word !== ""), "hello"),\n',
+    );
+    edit("src/config.ts", "port, secret,", "port, secret, text,");
+    const forgotten = await check();
+    assertEquals(forgotten.code, 1);
+    assertMatch(forgotten.text, /NOTE is in the schema.*not in \.env\.example/);
+    edit(
+      ".env.example",
+      /# REUSE_PORT=.*/,
+      "$&\n\n# What a note says.\n# NOTE=hello",
+    );
+    if (runtime === "deno") {
+      assertMatch((await check()).text, /NOTE is in the schema.*deno\.json/);
+      edit("deno.json", '"REUSE_PORT"', '"REUSE_PORT",\n          "NOTE"');
+    }
+    write(project, "src/notes.ts", NOTES);
+    write(project, "tests/notes/notes_test.ts", NOTES_TEST);
+    edit(
+      "src/main.ts",
+      "    const app = createApp(parts);\n",
+      '$&    app.route("/notes", notes(parts));\n',
+    );
+    edit(
+      "src/main.ts",
+      "import { listConfig",
+      'import { notes } from "./notes.ts";\n$&',
+    );
+    // Another greeting, and no demonstration.
+    edit("src/app.ts", /"Hello from .*"/, '"Mine.\\n"');
+    fs.rmSync(path.join(project, "src/demo.ts"));
+    edit("src/app.ts", /import \{ demo \}.*\n/, "");
+    edit("src/app.ts", /\n.*demo\(\{.*\n/, "");
+    const mended = await check();
+    assertEquals(mended.code, 0, mended.text);
+    await ok(`${scripts.run} test`, project);
+    await serves(project, "Mine.\n", async (url) => {
+      assertEquals(await (await fetch(`${url}/notes`)).json(), ["hello"]);
+    });
   },
 );
 
