@@ -231,7 +231,7 @@ export class Process {
       ? `the process ended with ${this.exit.code ?? this.exit.signal}`
       : "the process runs";
     const tail = this.lines.slice(-12).map((line) =>
-      `  ${line.stream === "stderr" ? "! " : "| "}${line.text.slice(0, 300)}`
+      `  ${line.stream === "stderr" ? "! " : "| "}${line.text.slice(0, 1_500)}`
     );
     return `${end}, having printed\n${tail.join("\n")}\n`;
   }
