@@ -21,3 +21,23 @@ export const systemClock: Clock = {
     (setTimeout(then, ms) as unknown as { unref(): void }).unref();
   },
 };
+
+/** Where a clock throws, the system's takes its place; the first time is told. */
+export function unfailing(clock: Clock, tell: (error: unknown) => void): Clock {
+  let current = clock;
+  const attempt = <Result>(use: (clock: Clock) => Result): Result => {
+    try {
+      return use(current);
+    } catch (error) {
+      if (current === systemClock) throw error;
+      current = systemClock;
+      tell(error);
+      return use(current);
+    }
+  };
+  return {
+    now: () => attempt((clock) => clock.now()),
+    after: (ms, then) => attempt((clock) => clock.after(ms, then)),
+    later: (ms, then) => attempt((clock) => clock.later(ms, then)),
+  };
+}

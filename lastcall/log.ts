@@ -1,3 +1,4 @@
+import { invoke } from "./errors.ts";
 import type { Lost, Output } from "../runtimes/runtime.ts";
 
 /** A fact in the past tense, and its particulars. */
@@ -22,4 +23,12 @@ export function lossOf({ lines, bytes }: Lost): LogEntry {
 function lineOf({ level, message, ...fields }: LogEntry): string {
   const time = new Date().toISOString();
   return JSON.stringify({ time, level, message, ...fields });
+}
+
+/** A logger that throws, or rejects, must not keep a server from closing. */
+export function guarded(log: (entry: LogEntry) => unknown): Log {
+  return (entry) => {
+    // There is nobody left to tell.
+    invoke(() => log(entry)).catch(() => {});
+  };
 }

@@ -1,9 +1,9 @@
 import type { Listener } from "../runtimes/runtime.ts";
 import { LAST_CHANCE } from "../runtimes/times.ts";
-import { type Clock, systemClock } from "./clock.ts";
+import { type Clock, systemClock, unfailing } from "./clock.ts";
 import { Deadline } from "./deadline.ts";
 import { invoke, isAbort, toError } from "./errors.ts";
-import type { Log, LogEntry } from "./log.ts";
+import { guarded, type Log } from "./log.ts";
 import {
   type CutRequest,
   Draft,
@@ -326,34 +326,6 @@ function refuseNoTime({ log: _, ...numbers }: Required<ShutdownOptions>): void {
     `${wrong.join(", ")}; expected milliseconds from 0 on, ` +
       "and a socketBatch from 1 on.",
   );
-}
-
-/** A logger that throws, or rejects, must not keep a server from closing. */
-function guarded(log: (entry: LogEntry) => unknown): Log {
-  return (entry) => {
-    // There is nobody left to tell.
-    invoke(() => log(entry)).catch(() => {});
-  };
-}
-
-/** Where a clock throws, the system's takes its place; the first time is told. */
-function unfailing(clock: Clock, tell: (error: unknown) => void): Clock {
-  let current = clock;
-  const attempt = <Result>(use: (clock: Clock) => Result): Result => {
-    try {
-      return use(current);
-    } catch (error) {
-      if (current === systemClock) throw error;
-      current = systemClock;
-      tell(error);
-      return use(current);
-    }
-  };
-  return {
-    now: () => attempt((clock) => clock.now()),
-    after: (ms, then) => attempt((clock) => clock.after(ms, then)),
-    later: (ms, then) => attempt((clock) => clock.later(ms, then)),
-  };
 }
 
 function sum<T>(items: T[], value: (item: T) => number): number {

@@ -1,66 +1,49 @@
 import * as http from "node:http";
-import type { RequestListener, Server } from "node:http";
 import {
-  createSecureServer,
   type Http2SecureServer,
   Http2ServerRequest,
   type Http2ServerResponse,
 } from "node:http2";
-import { Server as NetServer, Socket } from "node:net";
+import { Server as NetServer, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { emptyAcceptQueue } from "./accept_queue.ts";
 import { CoarseClock } from "./coarse_clock.ts";
-import { http2Options, Sessions } from "./node_http2.ts";
+import {
+  answered,
+  type Connection,
+  end,
+  endIdle,
+  graceOf,
+  handleLater,
+  hasHadItsTurn,
+  isIdle,
+  kConnection,
+  newConnection,
+  outlive,
+  refuse,
+  retire,
+  sayClose,
+  type Tracked,
+  wait,
+} from "./node_connection.ts";
+import { Sessions } from "./node_http2.ts";
 import {
   asksForWebSocket,
-  discardRest,
-  IncomingMessage,
+  hostCheck,
   keepHead,
   kHead,
   kUpgrade,
   type Request,
 } from "./node_request.ts";
+import { serverOf } from "./node_server.ts";
 import type { Host, InFlight, Limits, Tls } from "./runtime.ts";
-import {
-  CHECKING,
-  HALF_HEAD_GRACE,
-  LINGER,
-  TICK,
-  UNUSED_GRACE,
-} from "./times.ts";
+import { CHECKING, HALF_HEAD_GRACE, TICK, UNUSED_GRACE } from "./times.ts";
 import { turn } from "./wait.ts";
-
-/** How many pipelined requests may wait before no more are read. */
-const PIPELINED = 256;
-
-/** How many pipelined requests of a connection are handled in one turn. */
-const PER_TURN = 16;
-
-const kConnection = Symbol("connection");
 
 type Handler = (
   request: http.IncomingMessage,
   response: http.ServerResponse,
 ) => Promise<void> | void;
-
-interface Connection {
-  socket: Socket;
-  /** What is not yet out: the latest response, and pipelined ones before it. */
-  response: http.ServerResponse | undefined;
-  earlier: http.ServerResponse[];
-  /** Its requests since the last turn of the event loop, or a few more. */
-  inTurn: number;
-  /** Pipelined requests that are handled in a later turn; undefined for none. */
-  later: (() => void)[] | undefined;
-  /** Said that the connection is kept, before the drain began. */
-  promised: http.ServerResponse | undefined;
-  /** When its last request came; 0 before the first. */
-  requestAt: number;
-  /** When its last response was out. */
-  idleSince: number;
-}
-
-type Tracked = Socket & { [kConnection]: Connection };
 
 /**
  * Node's own `close()` counts a connection as idle once its response was
@@ -69,7 +52,7 @@ type Tracked = Socket & { [kConnection]: Connection };
  * here, and each is closed by its own state.
  */
 export class Connections {
-  readonly server: Server;
+  readonly server: http.Server;
   readonly #host: Host;
   readonly #sessions: Sessions | undefined;
   /** Sockets whose TLS handshake is not over, by their peer. */
@@ -86,8 +69,7 @@ export class Connections {
   #counting = false;
   #closing = false;
   #idleGrace = 0;
-  /** The last Host found good: nearly all requests bring the same one. */
-  #validHost = "localhost";
+  readonly #hasGoodHost = hostCheck();
   readonly #clock = new CoarseClock();
   readonly #timers: NodeJS.Timeout[] = [];
   #answered = 0;
@@ -100,54 +82,12 @@ export class Connections {
     this.#gone = function () {
       connections.#all.delete((this as Tracked)[kConnection]);
     };
-    // Node calls this when a response is out, flushed and all; so no response
-    // needs a listener of its own.
-    function detachSocket(this: http.ServerResponse, socket: Socket): void {
-      http.ServerResponse.prototype.detachSocket.call(this, socket);
-      connections.#out(this);
-    }
-    // Named by its key: a bundler may call a class otherwise, the app sees it, and
-    // to define a name anew costs 15 % of a trivial request.
-    const { ServerResponse } = {
-      ServerResponse: class extends http.ServerResponse<Request> {
-        // There is a second argument, which the types do not know.
-        constructor(...args: [Request]) {
-          super(...args);
-          // Not a method: Express gives the responses it gets another prototype.
-          this.detachSocket = detachSocket;
-        }
-        // @hono/node-server sends a stream's head by itself, before what the
-        // stream has at hand. Together they are one system call, not two: a
-        // seventh more streams.
-        override flushHeaders(): void {
-          const { socket } = this;
-          socket?.cork();
-          super.flushHeaders();
-          if (socket) setImmediate(uncork, socket);
-        }
-      },
-    };
-    const server = tls
-      ? createSecureServer({
-        ...tls,
-        allowHTTP1: true,
-        handshakeTimeout: limits.headTimeout,
-        Http1IncomingMessage: IncomingMessage,
-        Http1ServerResponse: ServerResponse,
-        ...http2Options(limits, host),
-      }) as unknown as Server
-      : http.createServer({ IncomingMessage, ServerResponse });
-    this.server = server;
-    server.headersTimeout = Math.min(limits.headTimeout, limits.requestTimeout);
-    server.requestTimeout = limits.requestTimeout;
-    server.keepAliveTimeout = limits.idleTimeout;
-    Object.assign(server, {
-      connectionsCheckingInterval: CHECKING,
-      maxHeaderSize: limits.headSize,
-    });
-    if (limits.connections < Infinity) {
-      server.maxConnections = limits.connections;
-    }
+    const server = this.server = serverOf(
+      limits,
+      tls,
+      host,
+      (response) => this.#out(response),
+    );
     if (tls) {
       const secure = server as unknown as Http2SecureServer;
       this.#sessions = new Sessions(secure, limits);
@@ -177,7 +117,7 @@ export class Connections {
    * In front of the handler, and in one listener with it. `upgrading` gets the
    * requests that ask for a WebSocket.
    */
-  track(handle: Handler, upgrading: Handler): RequestListener {
+  track(handle: Handler, upgrading: Handler): http.RequestListener {
     const answer: Handler = (request, response) => {
       const { httpVersionMajor } = request;
       if (httpVersionMajor > 1 && isHttp2(request)) {
@@ -187,12 +127,12 @@ export class Connections {
       }
       const connection = (request.socket as Tracked)[kConnection];
       connection.requestAt = this.#clock.now;
-      if (connection.response) this.#wait(connection, connection.response);
+      if (connection.response) wait(connection, connection.response);
       connection.response = response;
       if (this.#closing) retire(connection);
       // Node's parser lets HTTP/0.9 and HTTP/2.0 pass in a line of text.
       if (httpVersionMajor !== 1) return refuse(response, 505);
-      if (!this.#isValid(request)) return refuse(response, 400);
+      if (!this.#hasGoodHost(request)) return refuse(response, 400);
       if ((request as Request)[kUpgrade] !== undefined) {
         if (request.method === "CONNECT") return refuse(response, 400);
         if (asksForWebSocket(request)) {
@@ -202,15 +142,8 @@ export class Connections {
           return upgrading(request, response);
         }
       }
-      // The answers tell nothing: behind each body Node lets them go out.
-      if (++connection.inTurn === PER_TURN) setImmediate(turned, connection);
-      if (connection.later || connection.inTurn > PER_TURN) {
-        return this.#handleLater(
-          connection,
-          () => this.#run(handle, request, response),
-        );
-      }
-      return handle(request, response);
+      if (!hasHadItsTurn(connection)) return handle(request, response);
+      handleLater(connection, () => this.#run(handle, request, response));
     };
     return (request, response) => this.#run(answer, request, response);
   }
@@ -228,25 +161,6 @@ export class Connections {
     } catch (error) {
       this.#fail(request, response, error);
     }
-  }
-
-  /**
-   * Node hands over at once all that one packet brings, 1,800 requests and more:
-   * a client that pipelines without end would keep all others waiting.
-   */
-  #handleLater(connection: Connection, handle: () => void): void {
-    if (connection.later) {
-      connection.later.push(handle);
-      return;
-    }
-    const later = connection.later = [handle];
-    const turn = () => {
-      if (connection.socket.destroyed) return;
-      for (const handle of later.splice(0, PER_TURN)) handle();
-      if (later.length > 0) setImmediate(turn);
-      else connection.later = undefined;
-    };
-    setImmediate(turn);
   }
 
   #fail(
@@ -316,10 +230,7 @@ export class Connections {
   }
 
   async close(idleGrace: number): Promise<void> {
-    await emptyAcceptQueue(
-      () => this.#accepted,
-      turn,
-    );
+    await emptyAcceptQueue(() => this.#accepted, turn);
     const closed = this.#stopListening();
     this.#host.stopped();
     const socketsClosed = this.#host.closeSockets();
@@ -334,13 +245,7 @@ export class Connections {
       for (const connection of this.#all) {
         // Where a promise was made, its grace began later.
         if (!isIdle(connection) || connection.promised) continue;
-        const grace = hasHalfHead(connection)
-          ? HALF_HEAD_GRACE
-          : connection.requestAt === 0
-          ? UNUSED_GRACE
-          : this.#clock.isRecent(connection.idleSince, idleGrace, began)
-          ? idleGrace
-          : 0;
+        const grace = graceOf(connection, this.#clock, idleGrace, began);
         // A timer comes before what has arrived meanwhile is read.
         if (now - began >= grace) setImmediate(endIdle, connection);
       }
@@ -413,58 +318,18 @@ export class Connections {
   }
 
   #accept(socket: Socket): void {
-    const connection: Connection = {
-      socket,
-      response: undefined,
-      earlier: [],
-      inTurn: 0,
-      later: undefined,
-      promised: undefined,
-      requestAt: 0,
-      idleSince: 0,
-    };
-    (socket as Tracked)[kConnection] = connection;
-    this.#all.add(connection);
+    this.#all.add(newConnection(socket));
     socket.on("close", this.#gone);
-  }
-
-  /**
-   * Node stops to read where too many bytes wait in responses, but 50,000
-   * requests on one connection, none answered yet, took 0.6 GB. So each response
-   * that waits counts as some bytes.
-   */
-  #wait({ earlier }: Connection, response: http.ServerResponse): void {
-    earlier.push(response);
-    countPending(response, 1);
-  }
-
-  /** Whether Host says one thing, and one that a URL can have. */
-  #isValid({ rawHeaders }: http.IncomingMessage): boolean {
-    let host: string | undefined;
-    for (let i = 0; i < rawHeaders.length; i += 2) {
-      const name = rawHeaders[i]!;
-      if (name.length !== 4) continue;
-      if (name !== "Host" && name.toLowerCase() !== "host") continue;
-      if (host !== undefined) return false;
-      host = rawHeaders[i + 1];
-    }
-    // Without one it is HTTP/1.0; Node sees to that.
-    if (host === undefined || host === this.#validHost) return true;
-    if (!URL.canParse(`http://${host}`)) return false;
-    this.#validHost = host;
-    return true;
   }
 
   #out(response: http.ServerResponse): void {
     const connection = (response.req.socket as Tracked)[kConnection];
     connection.idleSince = this.#clock.now;
-    if (connection.response === response) connection.response = undefined;
-    else {
-      remove(connection.earlier, response);
-      countPending(response, -1);
-    }
+    answered(connection, response);
     if (this.#counting) this.#answered++;
-    if (!response.req.complete) this.#outlive(connection, response.req);
+    if (!response.req.complete) {
+      outlive(connection, response.req, () => this.#closing);
+    }
     if (!this.#closing || !isIdle(connection)) return;
     if (connection.promised === response) {
       // The next request may be on the wire.
@@ -473,125 +338,12 @@ export class Connections {
     } // Node still has to look at the socket before it may go.
     else queueMicrotask(() => end(connection));
   }
-
-  /**
-   * A socket closed while its client still sends answers the client with a reset,
-   * and the reset eats the response: @hono/node-server's 2 MB became 0 bytes, for
-   * it closes 500 ms after an answer. So from now on closing sends our end first,
-   * and what still comes is read and thrown away: while serving for as long as a
-   * request may take (Node looks after that), while draining for `LINGER`.
-   */
-  #outlive({ socket }: Connection, request: http.IncomingMessage): void {
-    discardRest(request);
-    let lingering: NodeJS.Timeout | undefined;
-    // When the request has taken too long, Node would answer it again.
-    socket.write = () => false;
-    socket.destroySoon = () => {
-      if (request.complete || socket.destroyed) {
-        Socket.prototype.destroySoon.call(socket);
-        return;
-      }
-      if (!socket.writableEnded) {
-        socket.end();
-        request.on("end", () => socket.destroy());
-      }
-      if (!this.#closing || lingering) return;
-      lingering = setTimeout(() => socket.destroy(), LINGER);
-      socket.on("close", () => clearTimeout(lingering));
-    };
-    // A client that goes on for longer is to make a new connection.
-    const patience = setTimeout(() => socket.destroySoon(), LINGER);
-    const over = () => {
-      clearTimeout(patience);
-      const shadowed: Partial<Socket> = socket;
-      delete shadowed.write;
-      delete shadowed.destroySoon;
-      socket.off("close", over);
-    };
-    request.on("end", over);
-    socket.on("close", over);
-  }
 }
 
 function isHttp2(request: unknown): request is Http2ServerRequest {
   return request instanceof Http2ServerRequest;
 }
 
-function refuse(response: http.ServerResponse, status: number): void {
-  const headers = { "Connection": "close", "Content-Length": 0 };
-  response.writeHead(status, headers).end();
-}
-
-/** Node's own count of what waits in responses, and its way to stop reading. */
-function countPending(response: http.ServerResponse, sign: 1 | -1): void {
-  const { _onPendingData, req: { socket } } = response as
-    & http.ServerResponse
-    & { _onPendingData?(bytes: number): void };
-  _onPendingData?.(sign * Math.ceil(socket.writableHighWaterMark / PIPELINED));
-}
-
 function peerOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`;
-}
-
-function isIdle({ response, earlier }: Connection): boolean {
-  return response === undefined && earlier.length === 0;
-}
-
-/** The last response of a connection says that it is the last, if it can. */
-function retire(connection: Connection): void {
-  const { response, earlier } = connection;
-  earlier.forEach(sayNothing);
-  connection.promised = response?.headersSent ? response : undefined;
-  if (response) sayClose(response);
-}
-
-/**
- * By shadowing writeHead, for a header set by the app beats `shouldKeepAlive`:
- * Hono's streamSSE sets `Connection: keep-alive` on each of its responses.
- */
-function sayClose(response: http.ServerResponse): void {
-  if (response.headersSent || Object.hasOwn(response, "writeHead")) return;
-  response.writeHead = function (status: number, ...rest: unknown[]) {
-    sayNothing(response);
-    const headers = { ...rest.find(isRecord) };
-    for (const key of Object.keys(headers)) {
-      if (key.toLowerCase() === "connection") delete headers[key];
-    }
-    return response.writeHead(status, { ...headers, connection: "close" });
-  } as http.ServerResponse["writeHead"];
-}
-
-/** A request came in behind this one: it is not the last any more. */
-function sayNothing(response: http.ServerResponse): void {
-  delete (response as Partial<http.ServerResponse>).writeHead;
-}
-
-function isRecord(value: unknown): value is Record<string, string> {
-  return typeof value === "object" && value !== null;
-}
-
-function hasHalfHead({ socket, requestAt }: Connection): boolean {
-  return requestAt === 0 && socket.bytesRead > 0;
-}
-
-function endIdle(connection: Connection): void {
-  if (isIdle(connection)) end(connection);
-}
-
-function end({ socket }: Connection): void {
-  socket.destroySoon();
-}
-
-function turned(connection: Connection): void {
-  connection.inTurn = 0;
-}
-
-function uncork(socket: Socket): void {
-  socket.uncork();
-}
-
-function remove<T>(items: T[], item: T): void {
-  const at = items.indexOf(item);
-  if (at >= 0) items.splice(at, 1);
 }

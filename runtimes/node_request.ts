@@ -113,6 +113,27 @@ function endRest(request: Request, body: Chunks): void {
   }
 }
 
+/** Tells whether Host says one thing, and one that a URL can have. */
+export function hostCheck(): (request: http.IncomingMessage) => boolean {
+  /** The last one found good: nearly all requests bring the same. */
+  let good = "localhost";
+  return ({ rawHeaders }) => {
+    let host: string | undefined;
+    for (let i = 0; i < rawHeaders.length; i += 2) {
+      const name = rawHeaders[i]!;
+      if (name.length !== 4) continue;
+      if (name !== "Host" && name.toLowerCase() !== "host") continue;
+      if (host !== undefined) return false;
+      host = rawHeaders[i + 1];
+    }
+    // Without one it is HTTP/1.0; Node sees to that.
+    if (host === undefined || host === good) return true;
+    if (!URL.canParse(`http://${host}`)) return false;
+    good = host;
+    return true;
+  };
+}
+
 /** What Node parses holds this request alone, and what came behind it. */
 export function keepHead(request: Request): void {
   const { parser } = request.socket as Socket & {
