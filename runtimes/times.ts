@@ -47,8 +47,11 @@ export const LONGEST_TURN = 100;
  */
 export const LAST_MOMENTS = 100;
 
-/** Under steady traffic there is no quiet turn of the accept queue to wait for. */
-export const QUEUE_PATIENCE = 250;
+/**
+ * Under steady traffic there is no quiet turn of the accept queue to wait for. A
+ * machine that is shared may take a third of this away at once.
+ */
+export const QUEUE_PATIENCE = 1000;
 
 /** How long a connection of our own may take: a busy runtime may not answer. */
 export const KNOCK = 100;
