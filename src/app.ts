@@ -2,13 +2,14 @@ import { Hono } from "hono";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId, type RequestIdVariables } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
-import { timeout } from "hono/timeout";
 import type { Config } from "./config.ts";
 import { demo } from "./demo.ts";
 import { allowOrigins } from "./kit/cors.ts";
+import { logRequest } from "./kit/logging.ts";
 import type { Metrics } from "./kit/metrics.ts";
 import { answerError, answerMethod, answerNotFound } from "./kit/problem.ts";
-import { logRequest, observeRequests } from "./kit/requests.ts";
+import { observeRequests } from "./kit/requests.ts";
+import { timeout } from "./kit/timeout.ts";
 import {
   bodyLimit,
   type Checks,

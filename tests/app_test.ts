@@ -302,6 +302,34 @@ describe("a problem", () => {
     assertEquals(title, "Gateway Timeout");
   });
 
+  test("504 is not early, and what comes after it is lost on nobody", async () => {
+    const { app } = setup({ REQUEST_TIMEOUT_MS: "100" });
+    let late = () => {};
+    app.get("/late", async (c) => {
+      await new Promise<void>((resolve) => late = resolve);
+      return c.text("late");
+    });
+    const began = performance.now();
+    const response = await app.request("/late");
+    assertEquals(response.status, 504);
+    // Timers round, each of the parts that are waited for.
+    assert(performance.now() - began > 85, `${performance.now() - began}`);
+    late();
+    // The one that looks after all of them is there for the next.
+    const [again] = await Promise.all([app.request("/late"), app.request("/")]);
+    assertEquals(again?.status, 504);
+    late();
+  });
+
+  test("an answer in time, and an error, are their own", async () => {
+    const { app } = setup({ REQUEST_TIMEOUT_MS: "10000" });
+    app.get("/taken", () => {
+      throw new Problem(409, "It is taken.");
+    });
+    assertEquals((await app.request("/taken")).status, 409);
+    assertEquals((await app.request("/")).status, 200);
+  });
+
   test("a stream may go on for longer than that", async () => {
     const { app } = setup({ REQUEST_TIMEOUT_MS: "20" });
     app.get("/ticks", (c) =>

@@ -15,6 +15,7 @@ import {
   type Output,
 } from "#lastcall";
 import { summaryOf } from "./report.ts";
+import type { Answered } from "./requests.ts";
 
 export interface LoggingOptions {
   level: LogEntry["level"];
@@ -37,6 +38,21 @@ const PATIENCE = 50;
 /** And for how many, in characters: they are dropped together, if at all. */
 const BATCH = 64 * 1024;
 
+/** What is logged while a request is served carries its id. */
+const context = new AsyncLocalStorage<Record<string, unknown>>();
+
+/** As LogTape's `withContext`, which looks for a context around this one. */
+export function withRequestId<T>(requestId: string, act: () => T): T {
+  return context.run({ requestId }, act);
+}
+
+let access: ((request: Answered) => void) | undefined;
+
+/** One access line per request. */
+export function logRequest(request: Answered): void {
+  access?.(request);
+}
+
 /**
  * Sets LogTape up, for `getLogger("orders").info("order placed", { id })`
  * anywhere.
@@ -58,6 +74,12 @@ export function openLog(
     });
   };
   const print = (lines: string) => write(lines, describeLost);
+  const together = (line: string) => {
+    waiting.push(line);
+    size += line.length;
+    if (size > BATCH) flush();
+    else timer ??= setTimeout(flush, PATIENCE);
+  };
   // A write for each request would cost more than the request; so access lines
   // go out together, and before any other line. The report flushes the last.
   let waiting: string[] = [];
@@ -74,20 +96,13 @@ export function openLog(
   };
   configureSync({
     reset: true,
-    // What is logged while a request is served carries its id.
-    contextLocalStorage: new AsyncLocalStorage(),
+    contextLocalStorage: context,
     sinks: {
       stdout: (record) => {
         flush();
         print(format(record));
       },
-      together: (record) => {
-        const line = format(record);
-        waiting.push(line);
-        size += line.length;
-        if (size > BATCH) flush();
-        else timer ??= setTimeout(flush, PATIENCE);
-      },
+      together: (record) => together(format(record)),
     },
     loggers: [
       { category: [], sinks: ["stdout"], lowestLevel },
@@ -100,6 +115,13 @@ export function openLog(
       { category: ["logtape", "meta"], lowestLevel: "warning" },
     ],
   });
+  const logger = getLogger("access");
+  const line = accessLines();
+  access = !logger.isEnabledFor("info")
+    ? undefined
+    : pretty
+    ? (request) => logger.info(ANSWERED, { ...request })
+    : (request) => together(line(request));
   const server = getLogger("server");
   const log: Log = ({ level, message, ...fields }) =>
     server[level](message.replaceAll("{", "{{").replaceAll("}", "}}"), fields);
@@ -116,6 +138,35 @@ function json({ timestamp, level, category, message, properties }: LogRecord) {
   };
   // The head comes first, and no field of the same name may replace it.
   return stringify(Object.assign({ ...head, ...properties }, head));
+}
+
+const ANSWERED = "request answered";
+
+/**
+ * The line that `json` makes of a request, without LogTape's record of it, which
+ * costs more than the request. The time is formatted once a millisecond.
+ */
+function accessLines(): (request: Answered) => string {
+  let now = 0;
+  let head = "";
+  return ({ requestId, method, route, path, status, ms, bytes }) => {
+    const then = Date.now();
+    if (then !== now) {
+      now = then;
+      const time = new Date(now).toISOString();
+      head = `{"time":"${time}","level":"info","logger":"access",` +
+        `"message":"${ANSWERED}","requestId":`;
+    }
+    return `${head}${quoted(requestId)},"method":${quoted(method)}` +
+      (route === undefined ? "" : `,"route":${quoted(route)}`) +
+      `,"path":${quoted(path)},"status":${status},"ms":${ms}` +
+      (bytes === undefined ? "}" : `,"bytes":${bytes}}`);
+  };
+}
+
+/** Nothing in most strings needs an escape, and to look is cheaper. */
+function quoted(text: string): string {
+  return /^[ !#-[\]-~]*$/.test(text) ? `"${text}"` : stringify(text);
 }
 
 const plain = forPeople(getTextFormatter);

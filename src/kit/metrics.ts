@@ -39,7 +39,9 @@ export class Metrics {
   readonly #routes = new Map<string, Map<string, Series>>();
 
   /** For `observeRequests`. */
-  readonly count = ({ method, route, status, ms }: Answered): void => {
+  readonly count = (
+    { method, route, status, ms }: Omit<Answered, "requestId">,
+  ): void => {
     // A client may invent methods and paths, and must not fill the memory.
     const series = this.#series(
       route ?? "",

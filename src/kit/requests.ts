@@ -1,13 +1,14 @@
-import { getLogger, withContext } from "@logtape/logtape";
 import type { Context, MiddlewareHandler } from "hono";
 import type { RequestIdVariables } from "hono/request-id";
 import { matchedRoutes } from "hono/route";
 import { watchBodyLength } from "./body_length.ts";
 import { hostCheck } from "./host.ts";
+import { withRequestId } from "./logging.ts";
 import { answerError, answerHost } from "./problem.ts";
 
 /** One request and its answer, as far as the app knows. */
 export interface Answered {
+  requestId: string;
   method: string;
   /** The pattern of its route, as in "/orders/:id"; none where none matched. */
   route: string | undefined;
@@ -29,7 +30,7 @@ export function observeRequests(
 ): MiddlewareHandler<{ Variables: RequestIdVariables }> {
   const isGoodHost = hostCheck();
   return (c, next) =>
-    withContext({ requestId: c.get("requestId") }, async () => {
+    withRequestId(c.get("requestId"), async () => {
       const began = performance.now();
       const bodyLength = watchBodyLength(c);
       try {
@@ -48,6 +49,7 @@ export function observeRequests(
         c.res.body?.cancel().catch(() => {});
       }
       const request: Answered = {
+        requestId: c.get("requestId"),
         method,
         route: routeOf(c),
         path,
@@ -57,13 +59,6 @@ export function observeRequests(
       };
       for (const observer of observers) observer(request);
     });
-}
-
-const access = getLogger("access");
-
-/** One access line per request. */
-export function logRequest(request: Answered): void {
-  access.info("request answered", { ...request });
 }
 
 /** The last that matched, unless it is a middleware, which matches anything. */
