@@ -163,6 +163,22 @@ test("a dirty tree, as one interrupted in the middle leaves it, is refused", {
   assertEquals(read(at, HEALTH), current().get(HEALTH));
 });
 
+test("what the engine pins moves with it", { skip }, async () => {
+  const at = await project();
+  const text = read(at, "package.json");
+  const { pins } = JSON.parse(read(at, "lastcall/engine.json"));
+  write(
+    at,
+    "package.json",
+    text.replace(`"ws": "${pins.ws}"`, '"ws": "8.0.0"'),
+  );
+  git(at, "commit", "--quiet", "-am", "an older one");
+  const upgraded = await upgrade(at, newer());
+  assertEquals(upgraded.code, 0, upgraded.text);
+  assertMatch(upgraded.text, /the versions that the engine pins/);
+  assertEquals(read(at, "package.json"), text);
+});
+
 test("from npm, and without a stamp", { skip }, async () => {
   const at = await project();
   fs.rmSync(path.join(at, "lastcall/stamp.json"));

@@ -18,6 +18,7 @@ import { flagsOf } from "./choices.js";
 import { readProject, whatGitLacks, writeProject } from "./files.js";
 import { ownText } from "./pack.js";
 import { Problem } from "./problem.js";
+import { edited } from "./packages.js";
 import { COMMAND, projectOf } from "./project.js";
 import { engineVersion, STAMP, stampOf, withStamp } from "./stamp.js";
 import { fileIn } from "./tar.js";
@@ -139,7 +140,7 @@ async function apply(root, mine, older, merges) {
     console.log(changesBetween(next, from, to));
     /** @type {Files} */
     const written = new Map();
-    const gone = [], edited = [], conflicts = [];
+    const gone = [], touched = [], conflicts = [];
     for (const path of new Set([...base.keys(), ...next.keys()])) {
       if (!ENGINE.test(path) || path === STAMP) continue;
       const [was, is, willBe] = [base, mine, next].map((files) =>
@@ -150,20 +151,20 @@ async function apply(root, mine, older, merges) {
         if (willBe === undefined) gone.push(path);
         else written.set(path, willBe);
       } else if (was !== willBe) {
-        edited.push(path);
+        touched.push(path);
         if (!merges) continue;
         const merged = mergedOf(scratch, is ?? "", was ?? "", willBe ?? "");
         written.set(path, merged.text);
         if (merged.hasConflict) conflicts.push(path);
       }
     }
-    if (edited.length > 0 && !merges) {
-      for (const path of edited) {
+    if (touched.length > 0 && !merges) {
+      for (const path of touched) {
         console.log(difference(scratch, path, base.get(path), mine.get(path)));
       }
       throw new Problem(
         `Edited in this project, and changed since: ${
-          edited.join(", ")
+          touched.join(", ")
         }. Nothing ` +
           "was written. Take your change back (above is what it is), or add --merge.",
       );
@@ -177,10 +178,16 @@ async function apply(root, mine, older, merges) {
     if (stampOf(mine)) {
       written.set(STAMP, withStamp({ ...choices, version: to }));
     }
-    const pinned = pins(mine, next);
-    if (pinned) written.set("package.json", pinned);
+    const pinned = withPins(mine, next);
+    const hasMoved = pinned !== mine.get("package.json");
+    if (hasMoved) {
+      written.set("package.json", pinned);
+      console.log("package.json has the versions that the engine pins.");
+    }
     writeProject(root, written, gone);
     console.log(`${written.size} files are new, ${gone.length} are gone.`);
+    // What was moved just now is no news.
+    base.set("package.json", withPins(base, next));
     const patch = patchOf(scratch, base, next);
     if (patch.files.length > 0) {
       writeFileSync(join(root, PATCH), patch.text);
@@ -197,7 +204,7 @@ async function apply(root, mine, older, merges) {
           `\n${wayBack}`,
       );
     }
-    const isFine = settle(root, choices, pinned !== undefined);
+    const isFine = settle(root, choices, hasMoved);
     console.log(`\n${wayBack}`);
     return isFine ? 0 : 1;
   } finally {
@@ -250,17 +257,20 @@ function changesBetween(files, from, to) {
   return later.map((chapter) => `## ${chapter.trim()}\n`).join("\n");
 }
 
-/** package.json with the versions that the engine needs, if they are others. @param {Files} mine @param {Files} next */
-function pins(mine, next) {
-  const text = mine.get("package.json") ?? "";
-  const json = JSON.parse(text);
+/**
+ * package.json with the versions that the engine of `next` needs.
+ *
+ * @param {Files} files @param {Files} next
+ */
+function withPins(files, next) {
+  const text = files.get("package.json") ?? "{}";
   const { pins } = JSON.parse(next.get("lastcall/engine.json") ?? "{}");
-  for (const [name, version] of Object.entries(pins ?? {})) {
-    json.dependencies[name] = version;
-  }
-  return text.trim() === JSON.stringify(json, null, 2)
-    ? undefined
-    : `${JSON.stringify(json, null, 2)}\n`;
+  return edited(text, ({ dependencies }) => {
+    for (const [name, version] of Object.entries(pins)) {
+      if (dependencies[name] === version) continue;
+      dependencies[name] = version;
+    }
+  });
 }
 
 /** @param {string} scratch @param {string} mine @param {string} was @param {string} next */
