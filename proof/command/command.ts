@@ -63,7 +63,7 @@ export function spawned(
   cwd: string,
   env: Env = {},
 ): Process {
-  const rights = runtime === "deno" ? ["run", "--allow-all"] : [];
+  const rights = runtime === "deno" ? ["run", "--allow-all", "--no-lock"] : [];
   return new Process([executable, ...rights, file, ...args], { cwd, env });
 }
 

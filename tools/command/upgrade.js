@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { flagsOf } from "./choices.js";
+import { flagsOf, RUNTIMES } from "./choices.js";
 import { readProject, whatGitLacks, writeProject } from "./files.js";
 import { ownText } from "./pack.js";
 import { Problem } from "./problem.js";
@@ -42,7 +42,8 @@ The work tree has to be clean: git brings everything back.
 
 /** Whose files are replaced. */
 const ENGINE = /^(lastcall|runtimes)\//;
-const LOCKS = ["package-lock.json", "bun.lock", "deno.lock"];
+const LOCK = { deno: "deno.lock", bun: "bun.lock", node: "package-lock.json" };
+const LOCKS = Object.values(LOCK);
 const PATCH = "lastcall-upgrade.patch";
 
 /** @param {string} root @param {string[]} args */
@@ -240,7 +241,7 @@ function choicesOf(files) {
   };
   return {
     name: name === "lastcall" ? "my-service" : name,
-    runtimes: ["deno", "bun", "node"],
+    runtimes: RUNTIMES.filter((runtime) => has(LOCK[runtime])),
     example: has("src/bookmarks/mod.ts"),
     deploy: Object.entries(deploy).flatMap(([way, is]) => is ? [way] : []),
   };
@@ -371,7 +372,9 @@ function settle(root, { runtimes }, hasMoved) {
 
 /** Its exit code. @param {string} cwd @param {string} command @param {string[]} args @param {"inherit" | "ignore"} [stdout] */
 function run(cwd, command, args, stdout = "inherit") {
-  const rights = process.versions["deno"] ? ["run", "--allow-all"] : [];
+  const rights = process.versions["deno"]
+    ? ["run", "--allow-all", "--no-lock"]
+    : [];
   const { status } = spawnSync(
     process.execPath,
     [...rights, command, ...args],
@@ -445,7 +448,9 @@ async function registry(version) {
 function versionIn(code) {
   const file = join(mkdtempSync(join(tmpdir(), "lastcall-")), "lastcall.mjs");
   writeFileSync(file, code);
-  const rights = process.versions["deno"] ? ["run", "--allow-all"] : [];
+  const rights = process.versions["deno"]
+    ? ["run", "--allow-all", "--no-lock"]
+    : [];
   return execFileSync(process.execPath, [...rights, file, "--version"], {
     encoding: "utf8",
   }).trim();
