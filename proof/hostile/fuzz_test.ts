@@ -27,7 +27,7 @@ after(() => {
 /** How many of a hundred, and how many for one server. */
 const shares: Record<Kind, { percent: number; batch: number }> = {
   http1: { percent: 45, batch: 300 },
-  http2: { percent: 35, batch: 234 },
+  http2: { percent: 35, batch: 175 },
   websocket: { percent: 20, batch: 200 },
 };
 
