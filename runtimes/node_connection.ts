@@ -200,8 +200,8 @@ function isRecord(value: unknown): value is Record<string, string> {
 /**
  * How long an idle connection is left, once the closing has begun at `began`:
  *
- * | its state                                   | its grace         |
- * | ------------------------------------------- | ----------------- |
+ * | its state                                    | its grace         |
+ * | -------------------------------------------- | ----------------- |
  * | half a request head has come                 | `HALF_HEAD_GRACE` |
  * | no request has come yet                      | `UNUSED_GRACE`    |
  * | its last response went out a short while ago | the idle grace    |

@@ -99,7 +99,8 @@ function flush(request: Request): boolean {
 }
 
 function flushAtLast(request: Request): void {
-  if (!request.complete && !flush(request)) request.socket.pause();
+  if (request.complete || request.destroyed) return;
+  if (!flush(request)) request.socket.pause();
 }
 
 function endRest(request: Request, body: Chunks): void {

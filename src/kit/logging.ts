@@ -74,12 +74,6 @@ export function openLog(
     });
   };
   const print = (lines: string) => write(lines, describeLost);
-  const together = (line: string) => {
-    waiting.push(line);
-    size += line.length;
-    if (size > BATCH) flush();
-    else timer ??= setTimeout(flush, PATIENCE);
-  };
   // A write for each request would cost more than the request; so access lines
   // go out together, and before any other line. The report flushes the last.
   let waiting: string[] = [];
@@ -93,6 +87,12 @@ export function openLog(
     waiting = [];
     size = 0;
     print(lines);
+  };
+  const together = (line: string) => {
+    waiting.push(line);
+    size += line.length;
+    if (size > BATCH) flush();
+    else timer ??= setTimeout(flush, PATIENCE);
   };
   configureSync({
     reset: true,

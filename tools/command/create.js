@@ -69,10 +69,9 @@ export async function create(args) {
   try {
     writeProject(scratch, project);
     if (wantsGit) {
-      const message = `${choices.name}, from lastcall`;
       const isRepository =
         git(scratch, "init", "--quiet", "--initial-branch=main") !== undefined;
-      if (!isRepository || !commitAll(scratch, message, choices.name)) {
+      if (!isRepository || !commitAll(scratch, choices.name)) {
         throw new Problem("git would not commit; try again with --no-git.");
       }
     }
@@ -126,9 +125,7 @@ export async function init(root, args) {
     return 1;
   }
   writeProject(root, after, gone);
-  if (
-    commits && !commitAll(root, `${choices.name}, from lastcall`, choices.name)
-  ) {
+  if (commits && !commitAll(root, choices.name)) {
     throw new Problem(
       "git would not commit; the changes are in the work tree.",
     );
@@ -189,14 +186,14 @@ function move(from, to) {
 
 /** @param {Choices} choices @param {string | undefined} folder */
 function tell({ name, runtimes }, folder) {
-  const [first] = runtimes.includes("node")
-    ? [["npm install", "npm test", "npm start"]]
+  const steps = runtimes.includes("node")
+    ? ["npm install", "npm test", "npm start"]
     : runtimes.includes("bun")
-    ? [["bun install", "bun run test", "bun run start"]]
-    : [["deno task test", "deno task start"]];
+    ? ["bun install", "bun run test", "bun run start"]
+    : ["deno task test", "deno task start"];
   console.log(`${name} is there. Next:\n`);
   const into = folder && resolve(folder) !== process.cwd()
     ? [`cd ${/^[\w./-]+$/.test(folder) ? folder : JSON.stringify(folder)}`]
     : [];
-  for (const line of [...into, ...first ?? []]) console.log(`  ${line}`);
+  for (const line of [...into, ...steps]) console.log(`  ${line}`);
 }

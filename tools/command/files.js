@@ -109,11 +109,11 @@ export function whatGitLacks(root) {
 }
 
 /**
- * Everything, in one commit, by whoever git knows, or by the project itself.
+ * The new project in one commit, by whoever git knows, or by the project itself.
  *
- * @param {string} root @param {string} message @param {string} name
+ * @param {string} root @param {string} name
  */
-export function commitAll(root, message, name) {
+export function commitAll(root, name) {
   const known = git(root, "config", "user.email");
   const who = known
     ? []
@@ -128,6 +128,6 @@ export function commitAll(root, message, name) {
         "--quiet",
         "--no-verify",
         "--message",
-        message,
+        `${name}, from lastcall`,
       ) !== undefined;
 }

@@ -12,7 +12,7 @@ import { engineVersion, STAMP, withStamp } from "./stamp.js";
 export const COMMAND = "tools/lastcall.js";
 
 /** The scripts of which a project has no use. */
-const WORKSHOP = ["proof", "bench", "rolling", "init", "pack", "release"];
+const WORKSHOP = ["proof", "bench", "rolling", "init", "pack"];
 
 /** What each choice brings, by path; what stands in none is everybody's. */
 const BELONGS = /** @type {[RegExp, (choices: Choices) => boolean][]} */ ([
@@ -78,7 +78,7 @@ export function projectOf(template, choices, command) {
 }
 
 /** What may be a host, an image, a unit and a label. @param {Choices} choices */
-export function slugOf({ name }) {
+function slugOf({ name }) {
   return name.replace(/^@.*\//, "").replace(/[._~]+/g, "-").slice(0, 32)
     .replace(/-+$/, "");
 }

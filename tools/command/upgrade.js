@@ -1,7 +1,7 @@
 // `lastcall upgrade`: a newer engine in a project. The command of the project only
 // fetches the newer one, which knows what is new and does the rest.
 
-import { execFileSync, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import {
   existsSync,
   mkdtempSync,
@@ -22,7 +22,7 @@ import { edited } from "./packages.js";
 import { COMMAND, projectOf } from "./project.js";
 import { engineVersion, STAMP, stampOf, withStamp } from "./stamp.js";
 import { fileIn } from "./tar.js";
-import { ownTemplate } from "./template.js";
+import { ownTemplate, templateIn } from "./template.js";
 
 /** @import { Files } from "./files.js" */
 /** @import { Choices, Stamp } from "./stamp.js" */
@@ -71,7 +71,7 @@ export async function upgrade(root, args) {
   }
   if (values.check) {
     const newest = values.from
-      ? versionIn(commandFrom(values.from))
+      ? engineVersion(templateIn(commandFrom(values.from))) ?? ""
       : await newestVersion();
     const isNewer = compare(newest, version) > 0;
     console.log(
@@ -213,8 +213,8 @@ async function apply(root, mine, older, merges) {
   }
 }
 
-const wayBack =
-  "All of it can be taken back: git restore . && git clean -fd lastcall runtimes tools";
+const RESTORE = "git restore . && git clean -fd lastcall runtimes tools";
+const wayBack = `All of it can be taken back: ${RESTORE}`;
 
 /** @param {string} root */
 function refuseUnsaved(root) {
@@ -222,7 +222,7 @@ function refuseUnsaved(root) {
   if (!unsaved) return;
   throw new Problem(
     `${unsaved}; commit or stash first, so that git can bring everything back. If ` +
-      "an upgrade was interrupted: git restore . && git clean -fd lastcall runtimes tools",
+      `an upgrade was interrupted: ${RESTORE}`,
   );
 }
 
@@ -267,10 +267,7 @@ function withPins(files, next) {
   const text = files.get("package.json") ?? "{}";
   const { pins } = JSON.parse(next.get("lastcall/engine.json") ?? "{}");
   return edited(text, ({ dependencies }) => {
-    for (const [name, version] of Object.entries(pins)) {
-      if (dependencies[name] === version) continue;
-      dependencies[name] = version;
-    }
+    Object.assign(dependencies, pins);
   });
 }
 
@@ -442,18 +439,6 @@ async function registry(version) {
     );
   }
   return await response.json();
-}
-
-/** @param {string} code of a built command */
-function versionIn(code) {
-  const file = join(mkdtempSync(join(tmpdir(), "lastcall-")), "lastcall.mjs");
-  writeFileSync(file, code);
-  const rights = process.versions["deno"]
-    ? ["run", "--allow-all", "--no-lock"]
-    : [];
-  return execFileSync(process.execPath, [...rights, file, "--version"], {
-    encoding: "utf8",
-  }).trim();
 }
 
 /** @param {string} a @param {string} b */

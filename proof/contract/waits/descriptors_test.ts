@@ -45,6 +45,21 @@ async function isServed(server: ServerProcess): Promise<boolean> {
   return served;
 }
 
+/** Silent clients, more of them than there are descriptors. */
+async function takeAll(server: ServerProcess): Promise<RawClient[]> {
+  const crowd: RawClient[] = [];
+  for (let n = 0; n < 2 * DESCRIPTORS; n++) {
+    // Where nobody listens just then, it is refused.
+    const client = await server.connect().catch(() => undefined);
+    if (!client) continue;
+    crowd.push(client);
+    // Bun accepts a connection with its first byte.
+    await client.write("G");
+  }
+  if (isDeno) await server.logged("listener lost");
+  return crowd;
+}
+
 clause(
   "H1",
   "clients that take every descriptor end nothing: who is in flight is answered, and all are served again when they leave",
@@ -56,16 +71,7 @@ clause(
       const answer = busy.get("/slow?ms=4000");
       answer.catch(() => {}); // awaited below
       await server.event("handling", { path: "/slow" });
-      const crowd: RawClient[] = [];
-      for (let n = 0; n < 2 * DESCRIPTORS; n++) {
-        // Where nobody listens just then, it is refused.
-        const client = await server.connect().catch(() => undefined);
-        if (!client) continue;
-        crowd.push(client);
-        // Bun accepts a connection with its first byte.
-        await client.write("G");
-      }
-      if (isDeno) await server.logged("listener lost");
+      const crowd = await takeAll(server);
       await delay(500);
       assertEquals(server.exit, undefined, "it has ended");
       crowd.forEach((client) => client.leave());
@@ -94,14 +100,7 @@ clause(
       const answer = busy.get("/slow?ms=1500");
       answer.catch(() => {}); // awaited below
       await server.event("handling", { path: "/slow" });
-      const crowd: RawClient[] = [];
-      for (let n = 0; n < 2 * DESCRIPTORS; n++) {
-        const client = await server.connect().catch(() => undefined);
-        if (!client) continue;
-        crowd.push(client);
-        await client.write("G");
-      }
-      if (isDeno) await server.logged("listener lost");
+      const crowd = await takeAll(server);
       server.signal("SIGTERM");
       assertEquals(text(await answer), "slow but whole");
       const { exit } = await endedClean(server);
