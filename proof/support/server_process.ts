@@ -217,9 +217,14 @@ export class Process {
     );
   }
 
-  /** The last line of stdout, which is the report. */
+  /**
+   * The last line of stdout, which is the report: but for a fixture's own events,
+   * for a handler that was cut may end, and say so, behind it.
+   */
   report(): Report {
-    const last = this.lines.filter((line) => line.stream === "stdout").at(-1);
+    const last = this.lines.findLast((line) =>
+      line.stream === "stdout" && !line.json?.event
+    );
     if (last?.json?.message !== "shutdown finished") {
       throw new Error(`${this.describe()}, and its last line is no report`);
     }
