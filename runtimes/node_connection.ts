@@ -9,20 +9,24 @@ import { HALF_HEAD_GRACE, LINGER, UNUSED_GRACE } from "./times.ts";
 /** How many pipelined requests may wait before no more are read. */
 const PIPELINED = 256;
 
-/** How many pipelined requests of a connection are handled in one turn. */
+/** How many requests of a connection are handled in one turn. */
 const PER_TURN = 16;
 
 export const kConnection = Symbol("connection");
 
-export interface Connection {
+/** One client's share of a turn of the event loop. */
+export interface Share {
   socket: Socket;
+  /** Its requests since the last turn, or a few more. */
+  inTurn: number;
+  /** Those that are handled in a later turn; undefined for none. */
+  later: (() => void)[] | undefined;
+}
+
+export interface Connection extends Share {
   /** What is not yet out: the latest response, and pipelined ones before it. */
   response: http.ServerResponse | undefined;
   earlier: http.ServerResponse[];
-  /** Its requests since the last turn of the event loop, or a few more. */
-  inTurn: number;
-  /** Pipelined requests that are handled in a later turn; undefined for none. */
-  later: (() => void)[] | undefined;
   /** Said that the connection is kept, before the drain began. */
   promised: http.ServerResponse | undefined;
   /** When its last request came; 0 before the first. */
@@ -90,30 +94,31 @@ function countPending(response: http.ServerResponse, sign: 1 | -1): void {
  * Whether this connection has had its share of this turn. The answers would not
  * tell: behind each body Node lets them go out.
  */
-export function hasHadItsTurn(connection: Connection): boolean {
-  if (++connection.inTurn === PER_TURN) setImmediate(turned, connection);
-  return connection.later !== undefined || connection.inTurn > PER_TURN;
+export function hasHadItsTurn(share: Share): boolean {
+  if (++share.inTurn === PER_TURN) setImmediate(turned, share);
+  return share.later !== undefined || share.inTurn > PER_TURN;
 }
 
-function turned(connection: Connection): void {
-  connection.inTurn = 0;
+function turned(share: Share): void {
+  share.inTurn = 0;
 }
 
 /**
  * Node hands over at once all that one packet brings, 1,800 requests and more:
- * a client that pipelines without end would keep all others waiting.
+ * a client that pipelines without end, or opens streams and resets them, would
+ * keep all others waiting.
  */
-export function handleLater(connection: Connection, handle: () => void): void {
-  if (connection.later) {
-    connection.later.push(handle);
+export function handleLater(share: Share, handle: () => void): void {
+  if (share.later) {
+    share.later.push(handle);
     return;
   }
-  const later = connection.later = [handle];
+  const later = share.later = [handle];
   const turn = () => {
-    if (connection.socket.destroyed) return;
+    if (share.socket.destroyed) return;
     for (const handle of later.splice(0, PER_TURN)) handle();
     if (later.length > 0) setImmediate(turn);
-    else connection.later = undefined;
+    else share.later = undefined;
   };
   setImmediate(turn);
 }

@@ -122,8 +122,11 @@ export class Connections {
       const { httpVersionMajor } = request;
       if (httpVersionMajor > 1 && isHttp2(request)) {
         const http2 = response as unknown as Http2ServerResponse;
-        if (!this.#sessions!.request(request, http2)) return;
-        return handle(request, response);
+        return this.#sessions!.request(
+          request,
+          http2,
+          () => this.#run(handle, request, response),
+        );
       }
       const connection = (request.socket as Tracked)[kConnection];
       connection.requestAt = this.#clock.now;

@@ -9,6 +9,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import type { TLSSocket } from "node:tls";
+import { handleLater, hasHadItsTurn, type Share } from "./node_connection.ts";
 import type { Host, InFlight, Limits } from "./runtime.ts";
 import { GOODBYE } from "./times.ts";
 
@@ -20,7 +21,7 @@ const LEAST_TAKEN = 1024;
 const kSession = Symbol("session");
 const kRequest = Symbol("request");
 
-interface Session {
+interface Session extends Share {
   http2: ServerHttp2Session;
   socket: TLSSocket;
   requests: Set<Request>;
@@ -91,6 +92,8 @@ export class Sessions {
     const session: Session = {
       http2,
       socket,
+      inTurn: 0,
+      later: undefined,
       requests: new Set(),
       openedAt: performance.now(),
       lastUsed: 0,
@@ -107,11 +110,12 @@ export class Sessions {
     if (this.#closing) this.#end(session);
   }
 
-  /** False if it has been refused. */
+  /** Unless it is refused, or reset before it had its turn. */
   request(
     incoming: Http2ServerRequest,
     response: Http2ServerResponse,
-  ): boolean {
+    handle: () => void,
+  ): void {
     const stream = incoming.stream as TrackedStream;
     const session = (stream.session as TrackedSession | undefined)?.[kSession];
     if (session) {
@@ -126,9 +130,10 @@ export class Sessions {
     // The app sees the authority as its URL and this as a header: a check of
     // one is no check of the other.
     const { host } = incoming.headers;
-    if (host === undefined || host === incoming.authority) return true;
-    response.writeHead(400).end();
-    return false;
+    if (host !== undefined && host !== incoming.authority) {
+      response.writeHead(400).end();
+    } else if (!session || !hasHadItsTurn(session)) handle();
+    else handleLater(session, () => stream.closed || handle());
   }
 
   inFlight(): InFlight[] {
