@@ -21,7 +21,13 @@ import {
   type ShutdownOptions,
 } from "./shutdown.ts";
 
-export type { Limits, Lost, Output, Tls } from "../runtimes/runtime.ts";
+export type {
+  Limits,
+  Lost,
+  Output,
+  Setting,
+  Tls,
+} from "../runtimes/runtime.ts";
 export { getConnInfo, upgradeWebSocket } from "#runtime";
 export { bodyLimit } from "./body_limit.ts";
 export { LONGEST_WAIT } from "../runtimes/times.ts";

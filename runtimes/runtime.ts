@@ -167,9 +167,17 @@ export type ListenFailure =
   | "certificate"
   | "other";
 
+/** What of its options may have to change, so that it can. */
+export type Setting = "hostname" | "port" | "unix" | "tls.cert" | "tls.key";
+
 export class ListenError extends Error {
   override name = "ListenError";
-  constructor(readonly failure: ListenFailure, cause: unknown) {
+  constructor(
+    readonly failure: ListenFailure,
+    cause: unknown,
+    /** Where the failure alone does not tell. */
+    readonly settings?: Setting[],
+  ) {
     super(cause instanceof Error ? cause.message : String(cause), { cause });
   }
 }

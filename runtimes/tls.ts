@@ -1,4 +1,4 @@
-import { ListenError, type Tls } from "./runtime.ts";
+import { ListenError, type Setting, type Tls } from "./runtime.ts";
 
 /**
  * The PEM texts, checked here: the runtimes themselves take an expired
@@ -7,33 +7,39 @@ import { ListenError, type Tls } from "./runtime.ts";
 export async function readTls({ cert, key }: Tls): Promise<Tls> {
   const { X509Certificate, createPrivateKey } = await import("node:crypto");
   const problems: string[] = [];
+  const settings = new Set<Setting>();
+  const complain = (setting: Setting, problem: string) => {
+    settings.add(setting);
+    problems.push(problem);
+  };
   const part = async <T>(
     what: string,
-    variable: string,
+    setting: Setting,
     value: string,
     parse: (pem: string) => T,
   ): Promise<{ pem: string; parsed?: T }> => {
     const inline = value.includes("-----BEGIN ");
     // What was meant to be a path may be a key that lacks its first line.
-    const name = inline || variable === "TLS_KEY"
+    const name = inline || setting === "tls.key"
       ? `The ${what}`
       : `The ${what} ${value}`;
     let pem = value;
     try {
       if (!inline) pem = await readText(value);
     } catch (error) {
-      problems.push(
+      complain(
+        setting,
         `${name} cannot be read: ${whyUnreadable(error)}; ` +
-          `set ${variable} to a PEM file that this process may read.`,
+          "expected a PEM file that this process may read.",
       );
       return { pem };
     }
     try {
       return { pem, parsed: parse(pem) };
     } catch {
-      problems.push(
-        `${name} is not in PEM form; ` +
-          `set ${variable} to a PEM file, or to the text of one.`,
+      complain(
+        setting,
+        `${name} is not in PEM form; expected a PEM file, or the text of one.`,
       );
       return { pem };
     }
@@ -41,13 +47,13 @@ export async function readTls({ cert, key }: Tls): Promise<Tls> {
 
   const certificate = await part(
     "certificate",
-    "TLS_CERT",
+    "tls.cert",
     cert,
     (pem) => new X509Certificate(pem),
   );
   const privateKey = await part(
     "private key",
-    "TLS_KEY",
+    "tls.key",
     key,
     (pem) => createPrivateKey(pem),
   );
@@ -55,23 +61,26 @@ export async function readTls({ cert, key }: Tls): Promise<Tls> {
   if (parsed) {
     const [from, to] = [parsed.validFrom, parsed.validTo];
     if (Date.parse(to) < Date.now()) {
-      problems.push(`The certificate expired on ${to}; renew it.`);
+      complain("tls.cert", `The certificate expired on ${to}; renew it.`);
     }
     if (Date.parse(from) > Date.now()) {
-      problems.push(
+      complain(
+        "tls.cert",
         `The certificate is not valid before ${from}; ` +
           "wait for that, or set this machine's clock right.",
       );
     }
     if (privateKey.parsed && !parsed.checkPrivateKey(privateKey.parsed)) {
-      problems.push(
+      settings.add("tls.cert");
+      complain(
+        "tls.key",
         "The private key does not belong to the certificate; " +
-          "TLS_CERT and TLS_KEY have to be a pair.",
+          "the two have to be a pair.",
       );
     }
   }
   if (problems.length > 0) {
-    throw new ListenError("certificate", problems.join(" "));
+    throw new ListenError("certificate", problems.join(" "), [...settings]);
   }
   return { cert: certificate.pem, key: privateKey.pem };
 }

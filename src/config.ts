@@ -121,6 +121,14 @@ export const schema = v.pipe(
   ),
 );
 
+/** For messages: which variable sets what of the server's settings. */
+export const serverVariables = {
+  hostname: "HOST",
+  port: "PORT",
+  "tls.cert": "TLS_CERT",
+  "tls.key": "TLS_KEY",
+};
+
 /** What the app can be told. */
 export type Config = v.InferOutput<typeof schema>;
 

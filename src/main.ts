@@ -2,10 +2,11 @@ import * as runtime from "#runtime";
 import { serveAdmin } from "./kit/admin.ts";
 import { createApp } from "./app.ts";
 import { bookmarks, openBookmarks } from "./bookmarks/mod.ts"; // example:line
-import { listConfig, readConfig } from "./config.ts";
+import { listConfig, readConfig, serverVariables } from "./config.ts";
 import { Console } from "./kit/console.ts";
 import { openLog } from "./kit/logging.ts";
 import { Metrics } from "./kit/metrics.ts";
+import { naming } from "./kit/naming.ts";
 import { Checks, run, serve, ShutdownController } from "#lastcall";
 
 const HELP =
@@ -74,7 +75,7 @@ async function main(): Promise<number> {
       tls,
       reusePort,
       shutdown,
-    });
+    }).catch(naming(serverVariables));
     person?.greet(server, app);
   });
   return report.exitCode;

@@ -7,6 +7,7 @@ import { HTTPException } from "hono/http-exception";
 import { prettyJSON } from "hono/pretty-json";
 import { stream, streamSSE } from "hono/streaming";
 import { describe, test } from "node:test";
+import type { App } from "../src/app.ts";
 import { Problem } from "../src/kit/problem.ts";
 import { setup } from "./app_setup.ts";
 
@@ -291,34 +292,42 @@ describe("a problem", () => {
     });
   }
 
+  /** When it is told to; or at last, so that a timeout that fails is seen. */
+  function answersLate(app: App): () => void {
+    let answer = () => {};
+    app.get("/late", (c) =>
+      new Promise<Response>((resolve) => {
+        const timer = setTimeout(() => answer(), 5_000);
+        answer = () => {
+          clearTimeout(timer);
+          resolve(c.text("late"));
+        };
+      }));
+    return () => answer();
+  }
+
   test("504: a handler that takes too long to begin its answer", async () => {
     const { app } = setup({ REQUEST_TIMEOUT_MS: "20" });
-    app.get("/never", () => new Promise<never>(() => {}));
-    const { title } = await problemOf(
-      await app.request("/never"),
-      504,
-      "/never",
-    );
+    const answer = answersLate(app);
+    const response = await app.request("/late");
+    const { title } = await problemOf(response, 504, "/late");
     assertEquals(title, "Gateway Timeout");
+    answer();
   });
 
   test("504 is not early, and what comes after it is lost on nobody", async () => {
     const { app } = setup({ REQUEST_TIMEOUT_MS: "100" });
-    let late = () => {};
-    app.get("/late", async (c) => {
-      await new Promise<void>((resolve) => late = resolve);
-      return c.text("late");
-    });
+    const answer = answersLate(app);
     const began = performance.now();
     const response = await app.request("/late");
     assertEquals(response.status, 504);
     // Timers round, each of the parts that are waited for.
     assert(performance.now() - began > 85, `${performance.now() - began}`);
-    late();
+    answer();
     // The one that looks after all of them is there for the next.
     const [again] = await Promise.all([app.request("/late"), app.request("/")]);
     assertEquals(again?.status, 504);
-    late();
+    answer();
   });
 
   test("an answer in time, and an error, are their own", async () => {

@@ -77,8 +77,8 @@ describe("serve", () => {
 
   const sentences: [ListenFailure, string][] = [
     ["in use", "Port 3000 on 0.0.0.0 is in use by another process; stop"],
-    ["not ours", "0.0.0.0 is not an address of this machine; set HOST"],
-    ["denied", "This process may not listen on port 3000 of 0.0.0.0; set"],
+    ["not ours", "0.0.0.0 is not an address of this machine; choose one"],
+    ["denied", "This process may not listen on port 3000 of 0.0.0.0; choose"],
     ["other", "Could not listen on port 3000 of 0.0.0.0: E-CODE."],
   ];
   for (const [failure, sentence] of sentences) {

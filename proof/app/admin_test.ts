@@ -126,7 +126,7 @@ test("an admin port that is taken is one sentence that names its variable", asyn
     assertEquals(
       json?.error,
       `Port ${port} on 127.0.0.1 is in use by another process; ` +
-        "stop that one, or set ADMIN_PORT to a free port.",
+        "stop that one, or choose a free port (ADMIN_PORT).",
     );
     assertEquals(json?.stack, undefined);
     await ended(server, 1);

@@ -6,6 +6,7 @@ import {
   devCommand,
   portOf,
   projectWith,
+  start,
   startWith,
 } from "./app_process.ts";
 
@@ -42,6 +43,25 @@ describe(PRINT, () => {
     assertMatch(stderr, /^PORT is "80a"; expected a whole number/m);
     assertMatch(stderr, /^TLS_KEY is not set; expected a path/m);
   });
+});
+
+describe("a start that fails", () => {
+  for (
+    const [env, names] of [
+      [{ HOST: "192.0.2.1" }, "HOST"],
+      [
+        { TLS_CERT: "no-such.pem", TLS_KEY: "no-such.pem" },
+        "TLS_CERT, TLS_KEY",
+      ],
+    ] as const
+  ) {
+    test(`names ${names}`, async () => {
+      const server = await start(env);
+      const { json } = await server.logged("start-up failed");
+      assertMatch(String(json?.error), new RegExp(` \\(${names}\\)\\.$`));
+      assertEquals((await server.exited).code, 1, server.describe());
+    });
+  }
 });
 
 if (runtime === "node") {

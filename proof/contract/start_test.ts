@@ -104,10 +104,10 @@ clause(
       ["one that is not yet valid", future, [/is not valid before .+; wait/]],
       ["another's key", { ...good, key: other.key }, [/does not belong to/]],
       ["a certificate that is none", { ...good, cert: garbage }, [
-        /certificate.* is not in PEM form.*TLS_CERT/,
+        /certificate.* is not in PEM form; expected a PEM file/,
       ]],
       ["a key that is none", { ...good, key: garbage }, [
-        /private key is not in PEM form.*TLS_KEY/,
+        /private key is not in PEM form; expected a PEM file/,
       ]],
       ["everything wrong at once", { ...expired, key: other.key }, [
         /certificate expired on/,

@@ -3,19 +3,14 @@ import { compress } from "hono/compress";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import type { Config } from "../config.ts";
 import type { Gauge, Metrics } from "./metrics.ts";
+import { naming } from "./naming.ts";
 import {
   answerError,
   answerMethod,
   answerNotFound,
   Problem,
 } from "./problem.ts";
-import {
-  type Checks,
-  health,
-  serve,
-  ShutdownController,
-  StartError,
-} from "#lastcall";
+import { type Checks, health, serve, ShutdownController } from "#lastcall";
 
 export interface AdminOptions {
   config: Pick<Config, "adminHostname" | "adminPort">;
@@ -111,17 +106,10 @@ export async function serveAdmin(options: AdminOptions): Promise<void> {
       }),
   });
   shutdown.onClose("admin server", () => admin.begin("the app has closed"));
-  try {
-    await serve(createAdmin(options), {
-      hostname,
-      port,
-      shutdown: admin,
-      signals: [],
-    });
-  } catch (error) {
-    if (!(error instanceof StartError)) throw error;
-    const message = error.message.replace(" set PORT", " set ADMIN_PORT")
-      .replace(" set HOST", " set ADMIN_HOST");
-    throw new StartError(message, { cause: error });
-  }
+  await serve(createAdmin(options), {
+    hostname,
+    port,
+    shutdown: admin,
+    signals: [],
+  }).catch(naming({ hostname: "ADMIN_HOST", port: "ADMIN_PORT" }));
 }
