@@ -75,7 +75,7 @@ test("a stranger's name for the admin port is refused, and learns nothing", asyn
 test("an ADMIN_HOST that is not ours is one sentence that names it", async () => {
   const server = await start({ ADMIN_HOST: "192.0.2.1", ADMIN_PORT: 0 });
   const { json } = await server.logged("start-up failed");
-  assertMatch(String(json?.error), /; set ADMIN_HOST to one that is/);
+  assertMatch(String(json?.error), /; choose one that is.+ \(ADMIN_HOST\)\.$/);
   assertEquals((await server.exited).code, 1);
 });
 
