@@ -126,6 +126,22 @@ describe("the access line", () => {
     );
   });
 
+  test("has the route that answered, not a later one that matches too", async () => {
+    const { app, logged } = setup();
+    app.get("/users/me", (c) => c.text("me"));
+    app.get("/users/:id", (c) => c.text(c.req.param("id")));
+    app.post("/users/:id", (c) => c.text("", 201));
+    for (const path of ["/users/me", "/users/42"]) await app.request(path);
+    // Refused by a middleware before it gets there.
+    const body = "x".repeat(2_000_000);
+    const headers = { "Content-Length": "2000000" };
+    await app.request("/users/42", { method: "POST", headers, body });
+    assertEquals(
+      logged("access").map(({ route, status }) => [route, status]),
+      [["/users/me", 200], ["/users/:id", 200], ["/users/:id", 413]],
+    );
+  });
+
   const answers: [string, (c: Context) => Response | Promise<Response>][] = [
     ["text beyond ASCII", (c) => c.text("h\u00e9\ud83d\ude00")],
     ["JSON", (c) => c.json({ a: "\u00e9" }, 201, { "X-Some": "header" })],

@@ -61,10 +61,11 @@ export function observeRequests(
     });
 }
 
-/** The last that matched, unless it is a middleware, which matches anything. */
+/**
+ * The one that answered, or that would have, where a middleware did. Later ones
+ * may match too; a middleware's pattern is no route.
+ */
 function routeOf(c: Context): string | undefined {
-  const route = matchedRoutes(c).at(-1);
-  return route?.method === "ALL" && route.path.endsWith("*")
-    ? undefined
-    : route?.path;
+  return matchedRoutes(c).slice(c.req.routeIndex)
+    .find(({ method, path }) => method !== "ALL" || !path.endsWith("*"))?.path;
 }
