@@ -89,6 +89,17 @@ export class Draft {
     return error;
   }
 
+  /** Whether it did not fail; if it did, that is in the report. */
+  async attempt(name: string, act: () => unknown): Promise<boolean> {
+    try {
+      await act();
+      return true;
+    } catch (error) {
+      this.blame("server", name, error);
+      return false;
+    }
+  }
+
   timedOut(kind: WorkKind, record: WorkRecord): void {
     const { name } = record;
     record.error = "timed out";

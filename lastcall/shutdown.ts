@@ -1,16 +1,10 @@
 import type { Listener } from "../runtimes/runtime.ts";
-import { LAST_CHANCE } from "../runtimes/times.ts";
 import { type Clock, systemClock, unfailing } from "./clock.ts";
 import { Deadline } from "./deadline.ts";
 import { invoke, isAbort, toError } from "./errors.ts";
 import { guarded, type Log } from "./log.ts";
-import {
-  type CutRequest,
-  Draft,
-  type Phase,
-  type ShutdownReport,
-  toCutRequest,
-} from "./report.ts";
+import { Draft, type Phase, type ShutdownReport } from "./report.ts";
+import { Servers } from "./servers.ts";
 import { Sockets } from "./sockets.ts";
 import { Work } from "./work.ts";
 
@@ -28,12 +22,6 @@ export interface ShutdownOptions {
   socketBatch?: number;
   /** Where the log lines go. Default: JSON lines on stdout. */
   log?: Log;
-}
-
-/** A server under the controller's care: its listener, and its WebSockets. */
-interface Served {
-  listener: Listener;
-  sockets: Pick<Sockets, "size" | "cut">;
 }
 
 /**
@@ -54,7 +42,7 @@ export class ShutdownController {
   #isForced = false;
   /** What a force cuts short in the phase at hand. */
   #hurry = () => {};
-  readonly #served: Served[] = [];
+  readonly #servers: Servers;
   readonly #draft: Draft;
   readonly #work: Work;
 
@@ -62,20 +50,13 @@ export class ShutdownController {
     options: ShutdownOptions & { log: Log },
     clock: Clock = systemClock,
   ) {
-    this.#options = {
-      drainDelay: options.drainDelay ?? 0,
-      idleGrace: options.idleGrace ?? 250,
-      drainTimeout: options.drainTimeout ?? 10_000,
-      cleanupTimeout: options.cleanupTimeout ?? 5_000,
-      socketBatch: options.socketBatch ?? 1_000,
-      log: guarded(options.log),
-    };
-    refuseNoTime(this.#options);
+    this.#options = complete(options);
     this.#draft = new Draft(this.log);
     this.#clock = unfailing(
       clock,
       (error) => void this.#draft.blame("clock", "system", error),
     );
+    this.#servers = new Servers(this.#clock, this.#draft);
     this.#work = new Work(this.#clock, this.#draft);
     this.#enteredAt = this.#clock.now();
     this.finished = new Promise((resolve) => this.#finish = resolve);
@@ -167,12 +148,12 @@ export class ShutdownController {
 
   /** How many requests are being served right now, as far as is known. */
   get inFlight(): number {
-    return sum(this.#served, ({ listener }) => listener.inFlight().length);
+    return this.#servers.inFlight;
   }
 
   /** How many WebSockets are open. */
   get openSockets(): number {
-    return sum(this.#served, ({ sockets }) => sockets.size);
+    return this.#servers.openSockets;
   }
 
   /** @internal For `serve`: where a server counts its WebSockets. */
@@ -181,19 +162,19 @@ export class ShutdownController {
   }
 
   /** @internal For `serve`: a server that shutdown will drain. */
-  attach(listener: Listener, sockets: Served["sockets"]): void {
-    this.#served.push({ listener, sockets });
+  attach(listener: Listener, sockets: Pick<Sockets, "size" | "cut">): void {
+    this.#servers.add(listener, sockets);
     if (this.#phase === "starting") this.#enter("serving");
   }
 
   /** Whatever throws on the way is an error in the report, which always comes. */
   async #run(): Promise<void> {
     let isLate = false;
-    await this.#attempt("drain", async () => {
+    await this.#draft.attempt("drain", async () => {
       if (!await this.#drain()) isLate = true;
     });
     this.#enter("cleanup");
-    await this.#attempt("cleanup", async () => {
+    await this.#draft.attempt("cleanup", async () => {
       if (!await this.#cleanup()) isLate = true;
     });
     this.#enter("closed");
@@ -202,43 +183,21 @@ export class ShutdownController {
 
   /** Whether all was answered in time. */
   async #drain(): Promise<boolean> {
-    const served = [...this.#served];
     const { drainDelay, drainTimeout } = this.#options;
     // Where connections are waited for until their grace is over, a short drain
     // would be over before it, and every shutdown a timeout.
     const idleGrace = Math.min(this.#options.idleGrace, drainTimeout / 2);
-    const { requests, sockets } = this.#draft;
-    for (const { listener } of served) {
-      this.#ask("countAnswers", () => listener.countAnswers(), undefined);
-    }
-    requests.inFlight = this.#inFlightOf(served).length;
-    sockets.open = this.#socketsOf(served);
+    this.#servers.countOpen();
 
     // Whoever called begin() may still say force() or onClose() in the same
     // breath.
     await null;
-    if (drainDelay > 0 && served.length > 0) {
+    if (drainDelay > 0 && this.#servers.count > 0) {
       await this.#until(drainDelay).waitFor(new Promise(() => {}));
     }
 
     this.#enter("closing");
-    const failed: Served[] = [];
-    const closed = Promise.all(served.map(async (one) => {
-      const isClosed = await this.#attempt(
-        "close",
-        () => one.listener.close(idleGrace),
-      );
-      if (!isClosed) failed.push(one);
-    }));
-    const isDone = await this.#until(drainTimeout).waitFor(closed);
-    // What a server that failed to close goes on serving, nobody waits for.
-    const left = isDone ? failed : served;
-    if (left.length > 0) await this.#cut(left);
-    requests.completed = sum(
-      served,
-      ({ listener }) => this.#ask("answered", () => listener.answered(), 0),
-    );
-    return isDone;
+    return this.#servers.close(idleGrace, this.#until(drainTimeout));
   }
 
   /** A deadline that a force strikes. */
@@ -249,16 +208,6 @@ export class ShutdownController {
     return deadline;
   }
 
-  async #cut(served: Served[]): Promise<void> {
-    this.#draft.cutRequests(this.#inFlightOf(served));
-    this.#draft.cutSockets(this.#socketsOf(served));
-    const cut = served.flatMap(({ listener, sockets }) => [
-      this.#attempt("cut", () => sockets.cut()),
-      this.#attempt("cut", () => listener.cut()),
-    ]);
-    await new Deadline(this.#clock, LAST_CHANCE).waitFor(Promise.all(cut));
-  }
-
   /** Whether all of it ended in time. */
   #cleanup(): Promise<boolean> {
     this.#hurry = () => this.#work.force();
@@ -267,42 +216,6 @@ export class ShutdownController {
       this.#options.cleanupTimeout,
       this.signal.reason,
     );
-  }
-
-  #inFlightOf(served: Served[]): CutRequest[] {
-    const now = this.#clock.now();
-    return served.flatMap(({ listener }) =>
-      this.#ask("inFlight", () => listener.inFlight(), [])
-        .map((request) => toCutRequest(request, now))
-    );
-  }
-
-  #socketsOf(served: Served[]): number {
-    return sum(
-      served,
-      ({ sockets }) => this.#ask("openSockets", () => sockets.size, 0),
-    );
-  }
-
-  /** Whether it did not fail; if it did, that is in the report. */
-  async #attempt(name: string, act: () => unknown): Promise<boolean> {
-    try {
-      await act();
-      return true;
-    } catch (error) {
-      this.#draft.blame("server", name, error);
-      return false;
-    }
-  }
-
-  /** What a server answers, or something else where it throws. */
-  #ask<Answer>(name: string, ask: () => Answer, otherwise: Answer): Answer {
-    try {
-      return ask();
-    } catch (error) {
-      this.#draft.blame("server", name, error);
-      return otherwise;
-    }
   }
 
   #enter(phase: Phase): void {
@@ -316,6 +229,21 @@ export class ShutdownController {
   }
 }
 
+function complete(
+  options: ShutdownOptions & { log: Log },
+): Required<ShutdownOptions> {
+  const all = {
+    drainDelay: options.drainDelay ?? 0,
+    idleGrace: options.idleGrace ?? 250,
+    drainTimeout: options.drainTimeout ?? 10_000,
+    cleanupTimeout: options.cleanupTimeout ?? 5_000,
+    socketBatch: options.socketBatch ?? 1_000,
+    log: guarded(options.log),
+  };
+  refuseNoTime(all);
+  return all;
+}
+
 /** A timer takes what is no time for none, and the drain would be over at once. */
 function refuseNoTime({ log: _, ...numbers }: Required<ShutdownOptions>): void {
   const wrong = Object.entries(numbers)
@@ -326,8 +254,4 @@ function refuseNoTime({ log: _, ...numbers }: Required<ShutdownOptions>): void {
     `${wrong.join(", ")}; expected milliseconds from 0 on, ` +
       "and a socketBatch from 1 on.",
   );
-}
-
-function sum<T>(items: T[], value: (item: T) => number): number {
-  return items.reduce((total, item) => total + value(item), 0);
 }

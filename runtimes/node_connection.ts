@@ -4,6 +4,7 @@ import type * as http from "node:http";
 import { Socket } from "node:net";
 import type { CoarseClock } from "./coarse_clock.ts";
 import { discardRest } from "./node_request.ts";
+import type { InFlight } from "./runtime.ts";
 import { HALF_HEAD_GRACE, LINGER, UNUSED_GRACE } from "./times.ts";
 
 /** How many pipelined requests may wait before no more are read. */
@@ -222,6 +223,30 @@ export function graceOf(
     return socket.bytesRead > 0 ? HALF_HEAD_GRACE : UNUSED_GRACE;
   }
   return clock.isRecent(idleSince, idleGrace, began) ? idleGrace : 0;
+}
+
+/**
+ * Nothing moved on this socket for a while. That is an idle connection's end,
+ * and a client's that takes no more of its response; a slow handler and a quiet
+ * stream are the app's own affair.
+ */
+export function letGo(socket: Socket): void {
+  // HTTP/2 has none: node_http2.ts looks after its sessions.
+  const connection = (socket as Partial<Tracked>)[kConnection];
+  if (!connection) return;
+  const stalled = socket.writableLength > 0;
+  if (stalled || isIdle(connection)) socket.destroy();
+  else socket.setTimeout(0);
+}
+
+export function openRequests(
+  { response, earlier, requestAt }: Connection,
+): InFlight[] {
+  return [...earlier, ...response ? [response] : []].map(({ req }) => ({
+    method: req.method ?? "",
+    url: req.url ?? "",
+    since: requestAt,
+  }));
 }
 
 export function endIdle(connection: Connection): void {

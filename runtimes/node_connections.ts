@@ -18,7 +18,9 @@ import {
   hasHadItsTurn,
   isIdle,
   kConnection,
+  letGo,
   newConnection,
+  openRequests,
   outlive,
   refuse,
   retire,
@@ -26,16 +28,16 @@ import {
   type Tracked,
   wait,
 } from "./node_connection.ts";
+import { Handshakes } from "./node_handshakes.ts";
 import { Sessions } from "./node_http2.ts";
 import {
   asksForWebSocket,
-  hostCheck,
   keepHead,
-  kHead,
-  kUpgrade,
+  refusals,
   type Request,
 } from "./node_request.ts";
 import { serverOf } from "./node_server.ts";
+import { Upgraded } from "./node_upgraded.ts";
 import type { Host, InFlight, Limits, Tls } from "./runtime.ts";
 import { CHECKING, HALF_HEAD_GRACE, TICK, UNUSED_GRACE } from "./times.ts";
 import { turn } from "./wait.ts";
@@ -54,28 +56,26 @@ type Handler = (
 export class Connections {
   readonly server: http.Server;
   readonly #host: Host;
+  readonly #run: ReturnType<typeof runFor>;
   readonly #sessions: Sessions | undefined;
-  /** Sockets whose TLS handshake is not over, by their peer. */
-  readonly #handshaking = new Map<string, Socket>();
+  readonly #handshakes = new Handshakes();
   readonly #limits: Limits;
   readonly #all = new Set<Connection>();
-  /** WebSockets: they say themselves when they are done. */
-  readonly #upgraded = new Set<Socket>();
-  /** The latest one that Node has handed over. */
-  #handedOver: Socket | undefined;
+  readonly #upgraded: Upgraded;
   /** One for all: a closure for each was a tenth of an idle connection. */
   readonly #gone: (this: Socket) => void;
   #accepted = 0;
   #counting = false;
   #closing = false;
   #idleGrace = 0;
-  readonly #hasGoodHost = hostCheck();
+  readonly #refusalOf = refusals();
   readonly #clock = new CoarseClock();
   readonly #timers: NodeJS.Timeout[] = [];
   #answered = 0;
 
   constructor(limits: Limits, tls: Tls | undefined, host: Host) {
     this.#host = host;
+    this.#run = runFor(host);
     this.#limits = limits;
     // deno-lint-ignore no-this-alias
     const connections = this;
@@ -91,9 +91,12 @@ export class Connections {
     if (tls) {
       const secure = server as unknown as Http2SecureServer;
       this.#sessions = new Sessions(secure, limits);
-      secure.on("connection", (socket: Socket) => this.#handshake(socket));
+      secure.on("connection", (socket: Socket) => {
+        this.#accepted++;
+        this.#handshakes.began(socket);
+      });
       secure.on("secureConnection", (socket: TLSSocket) => {
-        this.#handshaking.delete(peerOf(socket));
+        this.#handshakes.over(socket);
         if (socket.alpnProtocol !== "h2") this.#accept(socket);
       });
     } else {
@@ -102,7 +105,7 @@ export class Connections {
         this.#accept(socket);
       });
     }
-    server.on("timeout", (socket: Socket) => this.#timeout(socket));
+    server.on("timeout", letGo);
     // Not before: one that cannot listen is never closed.
     server.on("listening", () => {
       this.#timers.push(
@@ -110,7 +113,7 @@ export class Connections {
         setInterval(() => this.#watchReaders(), CHECKING).unref(),
       );
     });
-    server.on("upgrade", (_, socket: Socket) => this.#handedOver = socket);
+    this.#upgraded = new Upgraded(server, host);
   }
 
   /**
@@ -119,31 +122,23 @@ export class Connections {
    */
   track(handle: Handler, upgrading: Handler): http.RequestListener {
     const answer: Handler = (request, response) => {
-      const { httpVersionMajor } = request;
-      if (httpVersionMajor > 1 && isHttp2(request)) {
+      if (request.httpVersionMajor > 1 && isHttp2(request)) {
         const http2 = response as unknown as Http2ServerResponse;
-        return this.#sessions!.request(
-          request,
-          http2,
-          () => this.#run(handle, request, response),
-        );
+        const run = () => this.#run(handle, request, response);
+        return this.#sessions!.request(request, http2, run);
       }
       const connection = (request.socket as Tracked)[kConnection];
       connection.requestAt = this.#clock.now;
       if (connection.response) wait(connection, connection.response);
       connection.response = response;
       if (this.#closing) retire(connection);
-      // Node's parser lets HTTP/0.9 and HTTP/2.0 pass in a line of text.
-      if (httpVersionMajor !== 1) return refuse(response, 505);
-      if (!this.#hasGoodHost(request)) return refuse(response, 400);
-      if ((request as Request)[kUpgrade] !== undefined) {
-        if (request.method === "CONNECT") return refuse(response, 400);
-        if (asksForWebSocket(request)) {
-          // Node drops whatever comes in one packet with it.
-          if (!connection.earlier.length) keepHead(request as Request);
-          sayClose(response);
-          return upgrading(request, response);
-        }
+      const status = this.#refusalOf(request as Request);
+      if (status) return refuse(response, status);
+      if (asksForWebSocket(request as Request)) {
+        // Node drops whatever comes in one packet with it.
+        if (!connection.earlier.length) keepHead(request as Request);
+        sayClose(response);
+        return upgrading(request, response);
       }
       if (!hasHadItsTurn(connection)) return handle(request, response);
       handleLater(connection, () => this.#run(handle, request, response));
@@ -151,75 +146,22 @@ export class Connections {
     return (request, response) => this.#run(answer, request, response);
   }
 
-  /** What throws here costs one connection, not the process. */
-  #run(
-    handle: Handler,
-    request: http.IncomingMessage,
-    response: http.ServerResponse,
-  ): void {
-    try {
-      // It rejects where a head cannot be written, and the app did not wait.
-      handle(request, response)
-        ?.catch((error) => this.#fail(request, response, error));
-    } catch (error) {
-      this.#fail(request, response, error);
-    }
-  }
-
-  #fail(
-    request: http.IncomingMessage,
-    response: http.ServerResponse,
-    error: unknown,
-  ): void {
-    this.#host.failed("response", error);
-    const isOpen = request.httpVersionMajor === 1 && !response.headersSent;
-    if (isOpen) refuse(response, 500);
-    else request.socket.destroy();
-  }
-
-  /**
-   * Takes a connection out of the hands of HTTP, for a WebSocket, with what the
-   * client has sent already. Undefined if that is not possible any more. Never to
-   * be called while Node parses, which would abort the process: not in a
-   * microtask of a request.
-   */
+  /** Takes a connection out of the hands of HTTP: see `Upgraded.take`. */
   upgrade(
     request: http.IncomingMessage,
     response: http.ServerResponse,
   ): { socket: Socket; head: Buffer } | undefined {
-    const { socket } = request;
-    const connection = (socket as Tracked)[kConnection];
+    const connection = (request.socket as Tracked)[kConnection];
     const isNext = connection.response === response &&
       connection.earlier.length === 0;
-    if (!isNext || !request.complete || socket.destroyed) return;
+    if (!isNext || !request.complete || request.socket.destroyed) return;
     this.#all.delete(connection);
     if (this.#counting) this.#answered++;
-    this.#upgraded.add(socket);
-    socket.on("close", () => this.#upgraded.delete(socket));
-    // Node looks for an upgrade each time when it has parsed something, and
-    // then does all that has to be done.
-    (request as Request)[kUpgrade] = "granted";
-    try {
-      http.ServerResponse.prototype.detachSocket.call(response, socket);
-      socket.emit("data", Buffer.alloc(0));
-    } catch (error) {
-      this.#host.failed("WebSocket handler", error);
-    }
-    const isOurs = this.#handedOver === socket;
-    this.#handedOver = undefined;
-    const head = (request as Request)[kHead] ?? Buffer.alloc(0);
-    if (isOurs) return { socket, head };
-    socket.destroy();
+    return this.#upgraded.take(request as Request, response);
   }
 
   inFlight(): InFlight[] {
-    const http1 = [...this.#all].flatMap(({ response, earlier, requestAt }) =>
-      [...earlier, ...response ? [response] : []].map(({ req }) => ({
-        method: req.method ?? "",
-        url: req.url ?? "",
-        since: requestAt,
-      }))
-    );
+    const http1 = [...this.#all].flatMap(openRequests);
     return [...http1, ...this.#sessions?.inFlight() ?? []];
   }
 
@@ -234,7 +176,7 @@ export class Connections {
 
   async close(idleGrace: number): Promise<void> {
     await emptyAcceptQueue(() => this.#accepted, turn);
-    const closed = this.#stopListening();
+    const closed = stopListening(this.server);
     this.#host.stopped();
     const socketsClosed = this.#host.closeSockets();
     this.#closing = true;
@@ -253,7 +195,7 @@ export class Connections {
         if (now - began >= grace) setImmediate(endIdle, connection);
       }
       if (now - began < HALF_HEAD_GRACE) return;
-      for (const socket of this.#handshaking.values()) socket.destroy();
+      this.#handshakes.cut();
     };
     sweep();
     for (const ms of [UNUSED_GRACE, idleGrace, HALF_HEAD_GRACE]) {
@@ -266,31 +208,13 @@ export class Connections {
   }
 
   cut(): Promise<void> {
-    void this.#stopListening();
+    void stopListening(this.server);
     this.#sessions?.cut();
     for (const { socket } of this.#all) socket.destroy();
-    for (const socket of this.#handshaking.values()) socket.destroy();
-    for (const socket of this.#upgraded) socket.destroy();
+    this.#handshakes.cut();
+    this.#upgraded.cut();
     this.#timers.forEach(clearTimeout);
     return Promise.resolve();
-  }
-
-  /**
-   * With net's own `close`, which only closes the listener and waits: http's
-   * sweeps "idle" connections by its wrong measure and checks timeouts no more,
-   * and that of http2 on Node 24 ends every session in the same instant.
-   */
-  #stopListening(): Promise<void> {
-    return new Promise((resolve) =>
-      NetServer.prototype.close.call(this.server, () => resolve())
-    );
-  }
-
-  #handshake(socket: Socket): void {
-    this.#accepted++;
-    const peer = peerOf(socket);
-    this.#handshaking.set(peer, socket);
-    socket.on("close", () => this.#handshaking.delete(peer));
   }
 
   /**
@@ -304,20 +228,6 @@ export class Connections {
       }
     }
     this.#sessions?.check();
-  }
-
-  /**
-   * Nothing moved on this socket for a while. That is an idle connection's end,
-   * and a client's that takes no more of its response; a slow handler and a
-   * quiet stream are the app's own affair.
-   */
-  #timeout(socket: Socket): void {
-    // HTTP/2 has none: node_http2.ts looks after its sessions.
-    const connection = (socket as Partial<Tracked>)[kConnection];
-    if (!connection) return;
-    const stalled = socket.writableLength > 0;
-    if (stalled || isIdle(connection)) socket.destroy();
-    else socket.setTimeout(0);
   }
 
   #accept(socket: Socket): void {
@@ -347,6 +257,40 @@ function isHttp2(request: unknown): request is Http2ServerRequest {
   return request instanceof Http2ServerRequest;
 }
 
-function peerOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`;
+/** What throws in a handler costs one connection, not the process. */
+function runFor(host: Host) {
+  const fail = (
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    error: unknown,
+  ) => {
+    host.failed("response", error);
+    const isOpen = request.httpVersionMajor === 1 && !response.headersSent;
+    if (isOpen) refuse(response, 500);
+    else request.socket.destroy();
+  };
+  return (
+    handle: Handler,
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+  ): void => {
+    try {
+      // It rejects where a head cannot be written, and the app did not wait.
+      handle(request, response)
+        ?.catch((error) => fail(request, response, error));
+    } catch (error) {
+      fail(request, response, error);
+    }
+  };
+}
+
+/**
+ * With net's own `close`, which only closes the listener and waits: http's
+ * sweeps "idle" connections by its wrong measure and checks timeouts no more,
+ * and that of http2 on Node 24 ends every session in the same instant.
+ */
+function stopListening(server: http.Server): Promise<void> {
+  return new Promise((resolve) =>
+    NetServer.prototype.close.call(server, () => resolve())
+  );
 }

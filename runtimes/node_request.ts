@@ -114,24 +114,29 @@ function endRest(request: Request, body: Chunks): void {
   }
 }
 
-/** Tells whether Host says one thing, and one that a URL can have. */
-export function hostCheck(): (request: http.IncomingMessage) => boolean {
-  /** The last one found good: nearly all requests bring the same. */
+/** What a request is answered that no app should see; undefined for all others. */
+export function refusals(): (request: Request) => 400 | 505 | undefined {
+  /** The last Host found good: nearly all requests bring the same. */
   let good = "localhost";
-  return ({ rawHeaders }) => {
+  return (request) => {
+    const { rawHeaders, method, httpVersionMajor } = request;
+    // Node's parser lets HTTP/0.9 and HTTP/2.0 pass in a line of text.
+    if (httpVersionMajor !== 1) return 505;
+    if (method === "CONNECT" && request[kUpgrade] !== undefined) return 400;
     let host: string | undefined;
     for (let i = 0; i < rawHeaders.length; i += 2) {
       const name = rawHeaders[i]!;
       if (name.length !== 4) continue;
       if (name !== "Host" && name.toLowerCase() !== "host") continue;
-      if (host !== undefined) return false;
+      // Two of them say two things.
+      if (host !== undefined) return 400;
       host = rawHeaders[i + 1];
     }
     // Without one it is HTTP/1.0; Node sees to that.
-    if (host === undefined || host === good) return true;
-    if (!URL.canParse(`http://${host}`)) return false;
+    if (host === undefined || host === good) return undefined;
+    // The URL has it in it.
+    if (!URL.canParse(`http://${host}`)) return 400;
     good = host;
-    return true;
   };
 }
 
@@ -145,8 +150,9 @@ export function keepHead(request: Request): void {
   if (end >= 0) request[kHead] = packet!.subarray(end + 4);
 }
 
-export function asksForWebSocket({ headers }: http.IncomingMessage): boolean {
-  return headers.upgrade?.toLowerCase() === "websocket";
+export function asksForWebSocket(request: Request): boolean {
+  return request[kUpgrade] !== undefined &&
+    request.headers.upgrade?.toLowerCase() === "websocket";
 }
 
 /** Whether it is all that RFC 6455 asks of the request for a WebSocket. */

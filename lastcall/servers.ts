@@ -1,0 +1,111 @@
+import type { Listener } from "../runtimes/runtime.ts";
+import { LAST_CHANCE } from "../runtimes/times.ts";
+import type { Clock } from "./clock.ts";
+import { Deadline } from "./deadline.ts";
+import { type CutRequest, type Draft, toCutRequest } from "./report.ts";
+import type { Sockets } from "./sockets.ts";
+
+/** A listener, and its WebSockets. */
+interface Server {
+  listener: Listener;
+  sockets: Pick<Sockets, "size" | "cut">;
+}
+
+/** The servers under a controller's care: how they are counted, closed and cut. */
+export class Servers {
+  readonly #all: Server[] = [];
+  readonly #clock: Clock;
+  readonly #draft: Draft;
+
+  constructor(clock: Clock, draft: Draft) {
+    this.#clock = clock;
+    this.#draft = draft;
+  }
+
+  add(listener: Listener, sockets: Server["sockets"]): void {
+    this.#all.push({ listener, sockets });
+  }
+
+  get count(): number {
+    return this.#all.length;
+  }
+
+  get inFlight(): number {
+    return sum(this.#all, ({ listener }) => listener.inFlight().length);
+  }
+
+  get openSockets(): number {
+    return sum(this.#all, ({ sockets }) => sockets.size);
+  }
+
+  /** The shutdown has begun: what is open now is in the report. */
+  countOpen(): void {
+    for (const { listener } of this.#all) {
+      this.#ask("countAnswers", () => listener.countAnswers(), undefined);
+    }
+    const { requests, sockets } = this.#draft;
+    requests.inFlight = this.#inFlightOf(this.#all).length;
+    sockets.open = this.#socketsOf(this.#all);
+  }
+
+  /** Whether all was answered by then; what was not is cut. */
+  async close(idleGrace: number, deadline: Deadline): Promise<boolean> {
+    const all = [...this.#all];
+    const failed: Server[] = [];
+    const closed = Promise.all(all.map(async (one) => {
+      const isClosed = await this.#draft.attempt(
+        "close",
+        () => one.listener.close(idleGrace),
+      );
+      if (!isClosed) failed.push(one);
+    }));
+    const isDone = await deadline.waitFor(closed);
+    // What a server that failed to close goes on serving, nobody waits for.
+    const left = isDone ? failed : all;
+    if (left.length > 0) await this.#cut(left);
+    this.#draft.requests.completed = sum(
+      all,
+      ({ listener }) => this.#ask("answered", () => listener.answered(), 0),
+    );
+    return isDone;
+  }
+
+  async #cut(servers: Server[]): Promise<void> {
+    this.#draft.cutRequests(this.#inFlightOf(servers));
+    this.#draft.cutSockets(this.#socketsOf(servers));
+    const cut = servers.flatMap(({ listener, sockets }) => [
+      this.#draft.attempt("cut", () => sockets.cut()),
+      this.#draft.attempt("cut", () => listener.cut()),
+    ]);
+    await new Deadline(this.#clock, LAST_CHANCE).waitFor(Promise.all(cut));
+  }
+
+  #inFlightOf(servers: Server[]): CutRequest[] {
+    const now = this.#clock.now();
+    return servers.flatMap(({ listener }) =>
+      this.#ask("inFlight", () => listener.inFlight(), [])
+        .map((request) => toCutRequest(request, now))
+    );
+  }
+
+  #socketsOf(servers: Server[]): number {
+    return sum(
+      servers,
+      ({ sockets }) => this.#ask("openSockets", () => sockets.size, 0),
+    );
+  }
+
+  /** What a server answers, or something else where it throws. */
+  #ask<Answer>(name: string, ask: () => Answer, otherwise: Answer): Answer {
+    try {
+      return ask();
+    } catch (error) {
+      this.#draft.blame("server", name, error);
+      return otherwise;
+    }
+  }
+}
+
+function sum<T>(items: T[], value: (item: T) => number): number {
+  return items.reduce((total, item) => total + value(item), 0);
+}
