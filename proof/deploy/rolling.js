@@ -74,7 +74,7 @@ answerHelp(`Restarts servers behind real balancers; one failed request fails it.
   npm run rolling                        each balancer with each runtime, short
   npm run rolling -- --long              at least 50,000 requests for each
   --balancer haproxy|nginx|none          one of them; may be repeated
-  --runtime deno|bun|node24|node20       one of them; may be repeated
+  --only deno|bun|node20|node24          one of them; may be repeated
   --restarts 2 --requests 4000 --rate 500 --seed 1
 
 With "none", each server is relieved by one that listens on the same port before
@@ -91,7 +91,7 @@ const { values: options } = parseArgs({
   options: {
     long: { type: "boolean", default: false },
     balancer: { type: "string", multiple: true, default: ["haproxy", "nginx"] },
-    runtime: {
+    only: {
       type: "string",
       multiple: true,
       default: ["deno", "bun", "node24"],
@@ -125,7 +125,7 @@ async function main() {
       else skipped++;
       continue;
     }
-    for (const key of /** @type {RuntimeKey[]} */ (options.runtime)) {
+    for (const key of /** @type {RuntimeKey[]} */ (options.only)) {
       const runtime = findRuntime(key);
       let problems = await prove(name, runtime, round.rate);
       // Then the queues overflow, wherever they are, which proves nothing.
