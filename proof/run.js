@@ -45,21 +45,21 @@ const root = join(import.meta.dirname, "..");
 
 /**
  * In this order; those of as many lanes share them. Most tests only wait,
- * and four can share the machine; where a runtime's files are in two parts, no
+ * and three can share the machine; where a runtime's files are in two parts, no
  * lane is left with a long one at the end. A run that hangs is a failure, not a
  * reason to wait for CI's own limit.
  */
 const KINDS = {
-  contract: { folders: ["proof/contract"], parts: 2, lanes: 4, minutes: 25 },
+  contract: { folders: ["proof/contract"], parts: 2, lanes: 3, minutes: 25 },
   // A feature's tests lie in a folder of its own in tests/, and in one of the
   // same name in proof/.
-  feature: { folders: featureFolders(), lanes: 4, minutes: 8 },
-  app: { folders: ["proof/app"], lanes: 4, minutes: 8 },
-  command: { folders: ["proof/command"], lanes: 4, minutes: 10 },
-  deploy: { folders: ["proof/deploy"], lanes: 4, minutes: 5 },
+  feature: { folders: featureFolders(), lanes: 3, minutes: 8 },
+  app: { folders: ["proof/app"], lanes: 3, minutes: 8 },
+  command: { folders: ["proof/command"], lanes: 3, minutes: 10 },
+  deploy: { folders: ["proof/deploy"], lanes: 3, minutes: 5 },
   unit: {
     folders: ["tests", "lastcall/tests", "tools/tests", "proof/unit"],
-    lanes: 4,
+    lanes: 3,
     minutes: 5,
   },
   // How long one client keeps others waiting: with less beside it.
