@@ -6,14 +6,14 @@ import { type CutRequest, type Draft, toCutRequest } from "./report.ts";
 import type { Sockets } from "./sockets.ts";
 
 /** A listener, and its WebSockets. */
-interface Server {
+export interface Served {
   listener: Listener;
   sockets: Pick<Sockets, "size" | "cut">;
 }
 
 /** The servers under a controller's care: how they are counted, closed and cut. */
 export class Servers {
-  readonly #all: Server[] = [];
+  readonly #all: Served[] = [];
   readonly #clock: Clock;
   readonly #draft: Draft;
 
@@ -22,7 +22,7 @@ export class Servers {
     this.#draft = draft;
   }
 
-  add(listener: Listener, sockets: Server["sockets"]): void {
+  add(listener: Listener, sockets: Served["sockets"]): void {
     this.#all.push({ listener, sockets });
   }
 
@@ -51,7 +51,7 @@ export class Servers {
   /** Whether all was answered by then; what was not is cut. */
   async close(idleGrace: number, deadline: Deadline): Promise<boolean> {
     const all = [...this.#all];
-    const failed: Server[] = [];
+    const failed: Served[] = [];
     const closed = Promise.all(all.map(async (one) => {
       const isClosed = await this.#draft.attempt(
         "close",
@@ -70,7 +70,7 @@ export class Servers {
     return isDone;
   }
 
-  async #cut(servers: Server[]): Promise<void> {
+  async #cut(servers: Served[]): Promise<void> {
     this.#draft.cutRequests(this.#inFlightOf(servers));
     this.#draft.cutSockets(this.#socketsOf(servers));
     const cut = servers.flatMap(({ listener, sockets }) => [
@@ -80,7 +80,7 @@ export class Servers {
     await new Deadline(this.#clock, LAST_CHANCE).waitFor(Promise.all(cut));
   }
 
-  #inFlightOf(servers: Server[]): CutRequest[] {
+  #inFlightOf(servers: Served[]): CutRequest[] {
     const now = this.#clock.now();
     return servers.flatMap(({ listener }) =>
       this.#ask("inFlight", () => listener.inFlight(), [])
@@ -88,7 +88,7 @@ export class Servers {
     );
   }
 
-  #socketsOf(servers: Server[]): number {
+  #socketsOf(servers: Served[]): number {
     return sum(
       servers,
       ({ sockets }) => this.#ask("openSockets", () => sockets.size, 0),

@@ -4,7 +4,7 @@ import { Deadline } from "./deadline.ts";
 import { invoke, isAbort, toError } from "./errors.ts";
 import { guarded, type Log } from "./log.ts";
 import { Draft, type Phase, type ShutdownReport } from "./report.ts";
-import { Servers } from "./servers.ts";
+import { type Served, Servers } from "./servers.ts";
 import { Sockets } from "./sockets.ts";
 import { Work } from "./work.ts";
 
@@ -162,7 +162,7 @@ export class ShutdownController {
   }
 
   /** @internal For `serve`: a server that shutdown will drain. */
-  attach(listener: Listener, sockets: Pick<Sockets, "size" | "cut">): void {
+  attach(listener: Listener, sockets: Served["sockets"]): void {
     this.#servers.add(listener, sockets);
     if (this.#phase === "starting") this.#enter("serving");
   }

@@ -273,8 +273,8 @@ function testFiles(folder) {
 }
 
 /**
- * A server that were the first to need a package would say on stderr that Deno
- * downloads it.
+ * Otherwise Deno says on stderr of the first server that it downloads packages,
+ * and a test takes that for trouble.
  *
  * @param {FoundRuntime} deno @param {string[]} files
  */

@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
 
 /**
- * Sockets whose TLS handshake is not over. By their peer: the socket behind the
- * handshake is another object.
+ * Sockets whose TLS handshake is not over. They are known by their peer, for
+ * Node tells of the end of a handshake with another object.
  */
 export class Handshakes {
   readonly #sockets = new Map<string, Socket>();

@@ -110,7 +110,7 @@ export class Sessions {
     if (this.#closing) this.#end(session);
   }
 
-  /** Unless it is refused, or reset before it had its turn. */
+  /** Has it handled, unless it is refused, or reset before it had its turn. */
   request(
     incoming: Http2ServerRequest,
     response: Http2ServerResponse,

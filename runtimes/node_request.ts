@@ -134,7 +134,7 @@ export function refusals(): (request: Request) => 400 | 505 | undefined {
     }
     // Without one it is HTTP/1.0; Node sees to that.
     if (host === undefined || host === good) return undefined;
-    // The URL has it in it.
+    // It becomes a part of the URL.
     if (!URL.canParse(`http://${host}`)) return 400;
     good = host;
   };

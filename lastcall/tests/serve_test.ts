@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { describe, test } from "node:test";
 import { Hono } from "hono";
-import type { ListenFailure } from "../../runtimes/runtime.ts";
+import type { ListenFailure, Setting } from "../../runtimes/runtime.ts";
 import type { LogEntry } from "../log.ts";
 import { watchProcess } from "../process.ts";
 import { run } from "../run.ts";
@@ -75,21 +75,34 @@ describe("serve", () => {
     assert(runtime.listeners[0]?.wasCut);
   });
 
-  const sentences: [ListenFailure, string][] = [
-    ["in use", "Port 3000 on 0.0.0.0 is in use by another process; stop"],
-    ["not ours", "0.0.0.0 is not an address of this machine; choose one"],
-    ["denied", "This process may not listen on port 3000 of 0.0.0.0; choose"],
-    ["other", "Could not listen on port 3000 of 0.0.0.0: E-CODE."],
+  const sentences: [ListenFailure, string, Setting[]][] = [
+    [
+      "in use",
+      "Port 3000 on 0.0.0.0 is in use by another process; stop",
+      ["port"],
+    ],
+    [
+      "not ours",
+      "0.0.0.0 is not an address of this machine; choose one",
+      ["hostname"],
+    ],
+    [
+      "denied",
+      "This process may not listen on port 3000 of 0.0.0.0; choose",
+      ["port"],
+    ],
+    ["other", "Could not listen on port 3000 of 0.0.0.0: E-CODE.", []],
   ];
-  for (const [failure, sentence] of sentences) {
+  for (const [failure, sentence, settings] of sentences) {
     test(`says in one sentence that a socket is ${failure}`, async () => {
       const { runtime, shutdown } = setup();
       runtime.failure = failure;
-      await assertRejects(
+      const error = await assertRejects(
         () => serve(runtime, app, { shutdown }),
         StartError,
         sentence,
       );
+      assertEquals(error.settings, settings);
     });
   }
 

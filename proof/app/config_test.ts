@@ -1,6 +1,12 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { after, afterEach, describe, test } from "node:test";
-import { killAll, removeScratch, runtime } from "../support/server_process.ts";
+import { makeCertificate } from "../support/certificate.ts";
+import {
+  killAll,
+  removeScratch,
+  runtime,
+  type SpawnOptions,
+} from "../support/server_process.ts";
 import {
   command,
   devCommand,
@@ -46,16 +52,17 @@ describe(PRINT, () => {
 });
 
 describe("a start that fails", () => {
-  for (
-    const [env, names] of [
-      [{ HOST: "192.0.2.1" }, "HOST"],
-      [
-        { TLS_CERT: "no-such.pem", TLS_KEY: "no-such.pem" },
-        "TLS_CERT, TLS_KEY",
-      ],
-    ] as const
-  ) {
-    test(`names ${names}`, async () => {
+  const good = makeCertificate(), other = makeCertificate();
+  const none = "-----BEGIN CERTIFICATE-----\nnonsense\n";
+  const starts: [SpawnOptions["env"], string][] = [
+    [{ HOST: "192.0.2.1" }, "HOST"],
+    [{ TLS_CERT: none, TLS_KEY: good.key }, "TLS_CERT"],
+    [{ TLS_CERT: good.cert, TLS_KEY: none }, "TLS_KEY"],
+    [{ TLS_CERT: "no-such.pem", TLS_KEY: "no-such.pem" }, "TLS_CERT, TLS_KEY"],
+    [{ TLS_CERT: good.cert, TLS_KEY: other.key }, "TLS_CERT, TLS_KEY"],
+  ];
+  for (const [i, [env, names]] of starts.entries()) {
+    test(`names ${names} (${i + 1})`, async () => {
       const server = await start(env);
       const { json } = await server.logged("start-up failed");
       assertMatch(String(json?.error), new RegExp(` \\(${names}\\)\\.$`));

@@ -311,6 +311,26 @@ clause(
       assertEquals(code, 0, server.describe());
     });
 
+    await step("a crowd of requests that are reset at once", async () => {
+      if (!isNode) return; // the other two hand them to the app as they come
+      const server = await start();
+      const client = await RawHttp2.dial(server.url);
+      client.atOnce(() => {
+        for (let i = 0; i < 120; i++) {
+          client.cancel(client.request("GET", "/slow?ms=1"));
+        }
+      });
+      const last = client.request("GET", "/slow?ms=2");
+      assertEquals((await client.response(last)).status, 200);
+      const handled = server.printed("handling")
+        .filter(({ json }) => json?.query === "?ms=1");
+      // A connection's share of a turn, and what its reset did not yet reach.
+      assert(handled.length <= 32, `${handled.length} of 120 were handled`);
+      client.leave();
+      server.signal("SIGTERM");
+      await endedClean(server);
+    });
+
     await step("a reset right behind the handshake", async () => {
       const server = await start({ LIMITS: '{"headTimeout":500}' });
       await assertServes(server);

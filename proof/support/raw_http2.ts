@@ -188,6 +188,13 @@ export class RawHttp2 {
     );
   }
 
+  /** All that `act` writes goes out in one piece. */
+  atOnce(act: () => void): void {
+    this.#socket.cork();
+    act();
+    this.#socket.uncork();
+  }
+
   /** Resets a stream; 8 says that the client gave it up. */
   cancel(stream: number, code = 8): void {
     this.#write(frame(RST_STREAM, 0, stream, uint32(code)));
