@@ -18,6 +18,7 @@ import {
   BLIND_TURN,
   BUN_HALF_HEAD_GRACE,
   BUN_TICK,
+  BUN_TLS_FLUSH,
   KNOCK,
   LINGER,
   PENDING_LOOK,
@@ -59,6 +60,8 @@ export class BunListener implements Listener {
   #retiring = false;
   /** Until then, somebody may still be sending what nobody reads. */
   #lingersUntil = 0;
+  /** How long the end of an answer may still be under way when Bun counts none. */
+  readonly #flush: number;
   #isDone = false;
 
   constructor(
@@ -74,6 +77,7 @@ export class BunListener implements Listener {
       : { unix } as object;
     this.#unix = unix;
     this.#isShared = reusePort;
+    this.#flush = tls ? BUN_TLS_FLUSH : 0;
     this.#server = Bun.serve({
       ...place,
       ...tls && { tls, http2: true },
@@ -143,7 +147,7 @@ export class BunListener implements Listener {
     const last = sayClose(response);
     if (!request.body) return last;
     // Who has begun to read may have left it at that, as a limit does.
-    this.#lingersUntil = performance.now() + LINGER;
+    this.#lingerFor(LINGER);
     if (request.bodyUsed) return last;
     // Bun resets the connection of a retiring response whose request body was
     // not read, and the response is lost with it.
@@ -213,6 +217,7 @@ export class BunListener implements Listener {
 
   async close(idleGrace: number): Promise<void> {
     this.#retiring = true;
+    if (this.#pending > 0) this.#lingerFor(this.#flush);
     await beforeWholeStop({
       idleGrace,
       hadTraffic: this.#clock.isRecent(this.#latestSince, idleGrace),
@@ -264,6 +269,10 @@ export class BunListener implements Listener {
     return this.#server.pendingRequests + this.#server.pendingWebSockets;
   }
 
+  #lingerFor(ms: number): void {
+    this.#lingersUntil = Math.max(this.#lingersUntil, performance.now() + ms);
+  }
+
   /**
    * stop() waits for half a request head until its client gives up, and for a
    * connection that was answered before its request body was read. Neither is
@@ -271,8 +280,11 @@ export class BunListener implements Listener {
    */
   async #cutLeftovers(): Promise<void> {
     if (this.#insight?.counts === false) return;
-    const isBusy = () =>
-      this.#pending > 0 || performance.now() < this.#lingersUntil;
+    const isBusy = () => {
+      const isPending = this.#pending > 0;
+      if (isPending) this.#lingerFor(this.#flush);
+      return isPending || performance.now() < this.#lingersUntil;
+    };
     // Bun has no event for the last byte of a response, only this counter.
     while (isBusy() && !this.#isDone) await delay(PENDING_LOOK);
     await this.#server.stop(true);

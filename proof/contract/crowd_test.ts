@@ -5,11 +5,11 @@ import { spawnSync } from "node:child_process";
 import { assertEquals, assertMatch } from "@std/assert";
 import { makeCertificate } from "../support/certificate.ts";
 import { clause, Skip } from "../support/clause.ts";
-import { assertWithin, bestOf, endedClean } from "../support/expect.ts";
+import { assertWithin, bestOf, endedClean, isBun } from "../support/expect.ts";
 import { text } from "../support/raw_client.ts";
 import { RawHttp2 } from "../support/raw_http2.ts";
 import { RawWebSocket } from "../support/raw_websocket.ts";
-import { type Env, runtime, startFixture } from "../support/server_process.ts";
+import { type Env, startFixture } from "../support/server_process.ts";
 
 const SOCKETS = 2000;
 const STREAMS = 500;
@@ -150,7 +150,7 @@ clause(
       await beats.received(tenBeats);
       // Bun, whose shortest timeout is five, cuts the silent one. Waiting for
       // that, here, is what makes the other one's life worth something.
-      if (runtime === "bun") {
+      if (isBun) {
         await none.closed;
         const count = text(beats.responses[0]!).split(":\n\n").length;
         await beats.received(":\n\n".repeat(count + 2));

@@ -19,6 +19,7 @@ import {
   delay,
   ended,
   endedClean,
+  isBun,
   isDeno,
   isNode,
   postHead,
@@ -31,12 +32,9 @@ import {
 } from "../support/raw_client.ts";
 import {
   root,
-  runtime,
   type ServerProcess,
   startFixture,
 } from "../support/server_process.ts";
-
-const isBun = runtime === "bun";
 
 const host = "Host: localhost\r\n";
 const get = (target: string, headers = host) =>

@@ -15,6 +15,7 @@ import {
   delay,
   ended,
   endedClean,
+  isBun,
   isNode,
 } from "../support/expect.ts";
 import { descriptorsOf } from "../support/proc.ts";
@@ -22,12 +23,10 @@ import { Cut, isPattern, text } from "../support/raw_client.ts";
 import { PREFACE, RawHttp2 } from "../support/raw_http2.ts";
 import {
   type Env,
-  runtime,
   type ServerProcess,
   startFixture,
 } from "../support/server_process.ts";
 
-const isBun = runtime === "bun";
 const pair = makeCertificate();
 const secure = { TLS_CERT: pair.cert, TLS_KEY: pair.key };
 const start = (env: Env = {}) => startFixture({ ...secure, ...env });

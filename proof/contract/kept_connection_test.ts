@@ -10,6 +10,7 @@ import {
   assertWithin,
   delay,
   endedClean,
+  isBun,
   isDeno,
   isNode,
   postHead,
@@ -23,13 +24,8 @@ import {
   requestBytes,
   text,
 } from "../support/raw_client.ts";
-import {
-  runtime,
-  type ServerProcess,
-  startFixture,
-} from "../support/server_process.ts";
+import { type ServerProcess, startFixture } from "../support/server_process.ts";
 
-const isBun = runtime === "bun";
 const MB = 1_000_000;
 
 interface Tally {

@@ -10,6 +10,7 @@ import { clause } from "../support/clause.ts";
 import {
   completes,
   endedClean,
+  isBun,
   isDeno,
   isNode,
   postHead,
@@ -23,13 +24,7 @@ import {
   requestBytes,
   text,
 } from "../support/raw_client.ts";
-import {
-  runtime,
-  type ServerProcess,
-  startFixture,
-} from "../support/server_process.ts";
-
-const isBun = runtime === "bun";
+import { type ServerProcess, startFixture } from "../support/server_process.ts";
 
 const halfHead = "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ";
 const chunkedHead = (path: string) =>

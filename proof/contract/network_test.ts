@@ -18,6 +18,7 @@ import {
   ended,
   endedClean,
   failsToStart,
+  isBun,
   isDeno,
   isNode,
   postHead,
@@ -31,7 +32,6 @@ import { RawWebSocket } from "../support/raw_websocket.ts";
 import {
   type Env,
   executable,
-  runtime,
   scratchFolder,
   startFixture,
 } from "../support/server_process.ts";
@@ -89,19 +89,47 @@ clause(
         }),
     );
 
-    await step(
-      "HTTP/1.1: 30 MB to a slow reader (D5)",
-      () =>
+    // Whether the end of an answer is left in Bun's own buffer when Bun counts it
+    // as sent hangs on its size: of twelve sizes, a few are.
+    const sizes = Array.from(
+      { length: isBun ? 12 : 1 },
+      (_, i) => 30_000_000 + i * 120_000,
+    );
+    await step("HTTP/1.1: 30 MB to a slow reader (D5)", async () => {
+      await Promise.all(sizes.map((size) =>
         completes((client) => {
           client.readSlowly(20_000_000);
-          return client.get("/big");
+          return client.get(`/big?mb=${size / 1_000_000}`);
         }, {
-          env: { ...tls, DRAIN_TIMEOUT_MS: 8000 },
+          env: { ...tls, DRAIN_TIMEOUT_MS: 15_000 },
           // Deno's TLS client, paused when the end comes, never tells of it.
           leaves: isDeno,
           check: (response) =>
-            assert(isPattern(response, 30_000_000), `${response.length} bytes`),
-        }),
+            assert(isPattern(response, size), `${response.length} bytes`),
+        })
+      ));
+    });
+
+    await step(
+      "HTTP/1.1: half a request head behind an answer in flight (D4)",
+      async () => {
+        const server = await startFixture({ ...tls, DRAIN_TIMEOUT_MS: 10_000 });
+        const client = await server.connect();
+        await client.write("GET / HTTP/1.1\r\nHost: loc");
+        const busy = await server.connect();
+        const slow = busy.get("/slow?ms=1300");
+        await server.event("handling");
+        server.signal("SIGTERM");
+        assertEquals(text(await slow), "slow but whole");
+        const { exit } = await endedClean(server);
+        const held = exit.at - busy.lastByteAt;
+        assertWithin(held, isBun ? 5400 : 400, "the end after it");
+        if (isBun) {
+          assert(held > 2000, "no difference any more");
+          note("over TLS half a head holds the end for 5 s behind an answer");
+        }
+        await client.closed;
+      },
     );
 
     await step("HTTP/1.1: the end follows the last byte (D6)", async () => {
@@ -446,7 +474,7 @@ clause(
       const env = { DRAIN_TIMEOUT_MS: 700 };
       assertEquals(await stuck("/never", env), ["GET /never"]);
       const named = await stuck("/endless", env);
-      if (runtime === "bun") {
+      if (isBun) {
         note("at the deadline it cannot name a stream that does not end");
         assertEquals(named, []);
       } else assertEquals(named, ["GET /endless"]);

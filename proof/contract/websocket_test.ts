@@ -10,6 +10,7 @@ import {
   assertWithin,
   delay,
   endedClean,
+  isBun,
   isDeno,
   isNode,
   kernelHolds,
@@ -17,13 +18,8 @@ import {
 import { descriptorsOf, memoryOf } from "../support/proc.ts";
 import { text } from "../support/raw_client.ts";
 import { frame, RawWebSocket, upgradeBytes } from "../support/raw_websocket.ts";
-import {
-  runtime,
-  type ServerProcess,
-  startFixture,
-} from "../support/server_process.ts";
+import { type ServerProcess, startFixture } from "../support/server_process.ts";
 
-const isBun = runtime === "bun";
 const MEBIBYTE = 1_048_576;
 const CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10;
 

@@ -22,6 +22,7 @@ export const delay = (ms: number) =>
 
 export const isNode = runtime === "node";
 export const isDeno = runtime === "deno";
+export const isBun = runtime === "bun";
 
 /**
  * From this line of the log on every response says `Connection: close`. Node
