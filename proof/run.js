@@ -209,15 +209,16 @@ async function main() {
     RUNTIMES.every((key) => found.some((runtime) => runtime.key === key));
   if (!settleMatrix(outcomes, whole)) failed++;
 
-  // At the end, for logs are long, and what shows them may keep only that.
   for (const { job, failures } of outcomes) {
     for (const { name, why } of failures) {
       console.log(`\nFAILED on ${job.name}: ${name}\n${why}`);
     }
   }
   console.log("");
-  for (const { job, seconds, ...counts } of outcomes) {
+  // At the end, for logs are long, and what shows them may keep only that.
+  for (const { job, seconds, failures, ...counts } of outcomes) {
     console.log(`${job.name}: ${countsLine(counts)} (${seconds} s)`);
+    for (const { name } of failures) console.log(`  FAILED: ${name}`);
   }
   if (passed + failed === 0) {
     console.log("FAILED: not one test ran");
@@ -532,13 +533,12 @@ function settleMatrix(outcomes, whole) {
       }: lastcall/CONTRACT.md has another matrix; ` +
         "if this one is right, run `npm run proof -- --update-matrix`.\n",
     );
-    const [now, then] = [updated, text].map((text) => text.split("\n"));
-    for (const line of then ?? []) {
-      if (!now?.includes(line)) console.log("-", line);
-    }
-    for (const line of now ?? []) {
-      if (!then?.includes(line)) console.log("+", line);
-    }
+    // A longer cell makes its whole column wider.
+    const rows = (/** @type {string} */ text) =>
+      new Set(text.split("\n").map((line) => line.replace(/ +|--+/g, " ")));
+    const [now, then] = [rows(updated), rows(text)];
+    for (const row of then) if (!now.has(row)) console.log("-", row);
+    for (const row of now) if (!then.has(row)) console.log("+", row);
   }
   return !inCI;
 }

@@ -92,9 +92,10 @@ export const TLS_FLUSH = 250;
 /**
  * Over TLS, Bun counts a request as over when the last 128 KB of its answer lie
  * encrypted in a buffer of its own, and stop(true) resets what has not left it:
- * on a busy machine 30 MB to a slow reader were short of 5 in 1 shutdown of 14.
+ * on a busy machine 30 MB to a slow reader were cut short in 1 shutdown of 14.
+ * Who has vanished holds the end for as long.
  */
-export const BUN_TLS_FLUSH = 5000;
+export const BUN_TLS_FLUSH = 1000;
 
 /** Bun has no event for the last byte of a response, only a counter to look at. */
 export const PENDING_LOOK = 10;
