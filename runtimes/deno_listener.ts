@@ -12,7 +12,10 @@ import { beforeWholeStop, mayHaveBody, sayClose } from "./whole_stop.ts";
 
 /** Bytes per millisecond: whoever reads more slowly is not waited for. */
 const SLOWEST_READER = 16;
-/** What HTTP/2 may still hold of a stream that has ended. */
+/**
+ * What HTTP/2 may still hold of a stream that has ended. Not of an event stream:
+ * its client is no further behind than its last events.
+ */
 const STREAM_REST = 65_536;
 
 /** Each may still have connections, and costs a little memory. */
@@ -123,7 +126,7 @@ export function openListener(
     if (result instanceof Promise) return track(request, info, result);
     const size = sizeOf(result);
     if (size === undefined) {
-      follow(enter(new Exchange(request, info, clock.now)));
+      follow(enter(new Exchange(request, info, clock.now)), result);
     } else {
       handedOver(request, size);
       if (counting) answered++;
@@ -156,7 +159,7 @@ export function openListener(
         exchange.answer = undefined;
         response = withUpgrade(info, response);
         const size = sizeOf(response);
-        if (size === undefined) follow(exchange);
+        if (size === undefined) follow(exchange, response);
         else {
           handedOver(request, size);
           leave(exchange, true);
@@ -185,10 +188,12 @@ export function openListener(
   }
 
   /** A streamed response is in flight until its last byte was handed over. */
-  function follow(exchange: Exchange): void {
+  function follow(exchange: Exchange, { headers }: Response): void {
+    const type = headers.get("content-type");
+    const rest = type?.startsWith("text/event-stream") ? 0 : STREAM_REST;
     exchange.info.completed.then(
       () => {
-        handedOver(exchange.request, STREAM_REST);
+        handedOver(exchange.request, rest);
         leave(exchange, true);
       },
       () => leave(exchange, false),

@@ -148,7 +148,7 @@ clause(
       const stream = (got: Buffer) => got.includes("event: hello");
       const client = await vanish(server, get(1, "/stream"), stream);
       server.signal("SIGTERM");
-      await ends(server, "with an event stream", 6000);
+      await ends(server, "with an event stream", 2500);
       client.destroy();
     });
   },
