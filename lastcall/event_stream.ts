@@ -2,8 +2,22 @@ import type { Context } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import { LONGEST_WAIT } from "../runtimes/times.ts";
 import { toError } from "./errors.ts";
+import type { ShutdownController } from "./shutdown.ts";
 
 export interface EventStreamOptions {
+  /**
+   * What the shutdown means for it. One that would never end by itself (a
+   * subscription) ends when the listener closes: "end", the default. One that
+   * will (an answer that is being written) is waited for like any response:
+   * "finish".
+   */
+  onShutdown?: "end" | "finish";
+  /**
+   * After how long a client that was told of the end comes back, in milliseconds:
+   * after one to two times as long, so that not all return in one instant.
+   * Default 2,000.
+   */
+  retry?: number;
   /**
    * How often a comment is sent, in milliseconds, so that neither a runtime nor
    * a balancer takes a quiet stream for a dead one. Default 15,000.
@@ -17,16 +31,17 @@ export interface EventStreamOptions {
 }
 
 /**
- * Server-sent events that end well: when `leaving` aborts (`shutdown.signal`),
- * the client gets a last event, `shutdown`, and the response ends whole, whatever
- * `send` is waiting for just then. `over` aborts then, and when the client has
- * left, so that `send` can let go of what it holds.
+ * Server-sent events that end well. When the listener closes, as many at a time
+ * as WebSockets, the client gets a last event, `shutdown`, which says when to come
+ * back, and the response ends whole, whatever `send` is waiting for just then.
+ * `over` aborts then, and when the client has left, so that `send` can let go of
+ * what it holds.
  */
 export function eventStream(
   c: Context,
-  leaving: AbortSignal,
+  shutdown: Pick<ShutdownController, "signal" | "streams">,
   send: (stream: SSEStreamingApi, over: AbortSignal) => Promise<void>,
-  { heartbeat = 15_000, onError }:
+  { onShutdown = "end", retry = 2_000, heartbeat = 15_000, onError }:
     & EventStreamOptions
     & { onError(error: Error): void },
 ): Response {
@@ -35,10 +50,15 @@ export function eventStream(
     const ended = new Promise<void>((resolve) =>
       over.signal.addEventListener("abort", () => resolve())
     );
-    const end = () => over.abort(leaving.reason);
-    stream.onAbort(end);
-    leaving.addEventListener("abort", end);
-    if (leaving.aborted) end();
+    stream.onAbort(() => over.abort());
+    let isTold = false;
+    const tell = () => {
+      isTold = true;
+      over.abort(shutdown.signal.reason);
+    };
+    const left = onShutdown === "end"
+      ? shutdown.streams.opened({ close: tell, cut: tell })
+      : () => {};
     const beating = setInterval(
       () => void stream.write(":\n\n"),
       Math.min(heartbeat, LONGEST_WAIT),
@@ -50,10 +70,13 @@ export function eventStream(
       if (!over.signal.aborted) onError(toError(error));
     } finally {
       clearInterval(beating);
-      leaving.removeEventListener("abort", end);
+      left();
     }
-    if (!leaving.aborted || stream.aborted) return;
-    const data = "the server is shutting down";
-    await stream.writeSSE({ event: "shutdown", data });
+    if (!isTold || stream.aborted) return;
+    await stream.writeSSE({
+      event: "shutdown",
+      data: "the server is shutting down",
+      retry: Math.round(retry * (1 + Math.random())),
+    });
   });
 }

@@ -65,13 +65,13 @@ export class ShutdownController extends Controller {
 /** Server-sent events that end well; its errors go to `jsonLog` by default. */
 export function eventStream(
   c: Context,
-  leaving: AbortSignal,
+  shutdown: ShutdownController,
   send: Parameters<typeof eventStreamOf>[2],
   options: EventStreamOptions = {},
 ): Response {
   const onError = ({ message: error, stack }: Error) =>
     jsonLog({ level: "error", message: "event stream failed", error, stack });
-  return eventStreamOf(c, leaving, send, { onError, ...options });
+  return eventStreamOf(c, shutdown, send, { onError, ...options });
 }
 
 /**

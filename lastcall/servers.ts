@@ -3,7 +3,7 @@ import { LAST_CHANCE } from "../runtimes/times.ts";
 import type { Clock } from "./clock.ts";
 import { Deadline } from "./deadline.ts";
 import { type CutRequest, type Draft, toCutRequest } from "./report.ts";
-import type { Sockets } from "./sockets.ts";
+import { Sockets } from "./sockets.ts";
 
 /** A listener, and its WebSockets. */
 export interface Served {
@@ -16,10 +16,19 @@ export class Servers {
   readonly #all: Served[] = [];
   readonly #clock: Clock;
   readonly #draft: Draft;
+  readonly #batch: number;
+  /** The event streams of all of them that end when they close. */
+  readonly streams: Sockets;
 
-  constructor(clock: Clock, draft: Draft) {
+  constructor(clock: Clock, draft: Draft, batch: number) {
     this.#clock = clock;
     this.#draft = draft;
+    this.#batch = batch;
+    this.streams = this.newSockets();
+  }
+
+  newSockets(): Sockets {
+    return new Sockets(this.#clock, this.#batch);
   }
 
   add(listener: Listener, sockets: Served["sockets"]): void {
@@ -50,6 +59,7 @@ export class Servers {
 
   /** Whether all was answered by then; what was not is cut. */
   async close(idleGrace: number, deadline: Deadline): Promise<boolean> {
+    void this.#draft.attempt("close", () => this.streams.close());
     const all = [...this.#all];
     const failed: Served[] = [];
     const closed = Promise.all(all.map(async (one) => {
@@ -73,11 +83,14 @@ export class Servers {
   async #cut(servers: Served[]): Promise<void> {
     this.#draft.cutRequests(this.#inFlightOf(servers));
     this.#draft.cutSockets(this.#socketsOf(servers));
+    const streams = this.#draft.attempt("cut", () => this.streams.cut());
     const cut = servers.flatMap(({ listener, sockets }) => [
       this.#draft.attempt("cut", () => sockets.cut()),
       this.#draft.attempt("cut", () => listener.cut()),
     ]);
-    await new Deadline(this.#clock, LAST_CHANCE).waitFor(Promise.all(cut));
+    await new Deadline(this.#clock, LAST_CHANCE).waitFor(
+      Promise.all([streams, ...cut]),
+    );
   }
 
   #inFlightOf(servers: Served[]): CutRequest[] {

@@ -5,7 +5,7 @@ import { invoke, isAbort, toError } from "./errors.ts";
 import { guarded, type Log } from "./log.ts";
 import { Draft, type Phase, type ShutdownReport } from "./report.ts";
 import { type Served, Servers } from "./servers.ts";
-import { Sockets } from "./sockets.ts";
+import type { Sockets } from "./sockets.ts";
 import { Work } from "./work.ts";
 
 /** All times in milliseconds. */
@@ -18,7 +18,10 @@ export interface ShutdownOptions {
   drainTimeout?: number;
   /** Jobs, waitUntil and hooks together. Default 5,000. */
   cleanupTimeout?: number;
-  /** How many WebSockets are closed at once, every 100 ms. Default 1,000. */
+  /**
+   * How many WebSockets are closed at once, and event streams ended, every 100 ms.
+   * Default 1,000.
+   */
   socketBatch?: number;
   /** Where the log lines go. Default: JSON lines on stdout. */
   log?: Log;
@@ -56,7 +59,8 @@ export class ShutdownController {
       clock,
       (error) => void this.#draft.blame("clock", "system", error),
     );
-    this.#servers = new Servers(this.#clock, this.#draft);
+    const { socketBatch } = this.#options;
+    this.#servers = new Servers(this.#clock, this.#draft, socketBatch);
     this.#work = new Work(this.#clock, this.#draft);
     this.#enteredAt = this.#clock.now();
     this.finished = new Promise((resolve) => this.#finish = resolve);
@@ -89,12 +93,8 @@ export class ShutdownController {
       // readiness must already find it red.
       this.#enter("draining");
       this.#work.remember();
-      this.#began.abort(
-        new DOMException(
-          `The server is shutting down: ${reason}`,
-          "AbortError",
-        ),
-      );
+      const why = `The server is shutting down: ${reason}`;
+      this.#began.abort(new DOMException(why, "AbortError"));
       this.#run();
     }
     return this.finished;
@@ -158,7 +158,12 @@ export class ShutdownController {
 
   /** @internal For `serve`: where a server counts its WebSockets. */
   newSockets(): Sockets {
-    return new Sockets(this.#clock, this.#options.socketBatch);
+    return this.#servers.newSockets();
+  }
+
+  /** @internal For `eventStream`: those that end when the listeners close. */
+  get streams(): Sockets {
+    return this.#servers.streams;
   }
 
   /** @internal For `serve`: a server that shutdown will drain. */

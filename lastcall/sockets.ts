@@ -6,7 +6,7 @@ import type { Clock } from "./clock.ts";
 const GOING_AWAY = 1001;
 const REASON = "server is shutting down";
 
-/** The open WebSockets of one server, and how they are closed. */
+/** The open WebSockets of one server, or event streams, and how they are closed. */
 export class Sockets {
   readonly #open = new Set<Socket>();
   readonly #clock: Clock;

@@ -4,6 +4,7 @@ import { requestId, type RequestIdVariables } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import type { Config } from "./config.ts";
 import { demo } from "./demo.ts";
+import { clientAddresses, type ClientVariables } from "./kit/client_address.ts";
 import { allowOrigins } from "./kit/cors.ts";
 import { logRequest } from "./kit/logging.ts";
 import type { Metrics } from "./kit/metrics.ts";
@@ -21,13 +22,16 @@ import {
 const BODY_LIMIT = 1_048_576;
 
 export interface AppOptions {
-  config: Pick<Config, "corsOrigins" | "demo" | "requestTimeout" | "tls">;
+  config: Pick<
+    Config,
+    "corsOrigins" | "demo" | "requestTimeout" | "tls" | "trustedProxies"
+  >;
   shutdown: ShutdownController;
   checks: Checks;
   metrics: Metrics;
 }
 
-export type App = Hono<{ Variables: RequestIdVariables }>;
+export type App = Hono<{ Variables: RequestIdVariables & ClientVariables }>;
 
 /** The app: its middleware and its routes. */
 export function createApp(
@@ -42,7 +46,8 @@ export function createApp(
   app.route("/", health(shutdown, { checks }));
 
   app.use(requestId());
-  app.use(observeRequests(logRequest, metrics.count));
+  const clientAddress = clientAddresses(config.trustedProxies);
+  app.use(observeRequests(clientAddress, logRequest, metrics.count));
   app.use(secureHeaders({
     // Only who ends TLS knows that there is no way back to plain HTTP.
     strictTransportSecurity: config.tls ? "max-age=15552000" : false,

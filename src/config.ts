@@ -6,13 +6,14 @@
  */
 import * as v from "valibot";
 import { variables as bookmarks } from "./bookmarks/variables.ts"; // example:line
+import { isProxy } from "./kit/client_address.ts";
 import {
   type ConfigResult,
   type Environment,
   listEnvironment,
   readEnvironment,
 } from "./kit/environment.ts";
-import { flag, host, port, secret, time } from "./kit/variables.ts";
+import { flag, host, list, port, secret, time } from "./kit/variables.ts";
 
 const path = v.string();
 
@@ -41,13 +42,16 @@ export const schema = v.pipe(
     ADMIN_HOST: v.optional(host, "127.0.0.1"),
     DEMO: v.optional(flag, "false"),
     CORS_ORIGINS: v.optional(
-      v.pipe(
-        v.string(),
-        v.transform((list) => list.split(",").map((origin) => origin.trim())),
-        v.check(
-          (origins) => origins.every((one) => one === "*" || isOrigin(one)),
-          "origins separated by commas, such as https://app.example, or *",
-        ),
+      list(
+        (one) => one === "*" || isOrigin(one),
+        "origins separated by commas, such as https://app.example, or *",
+      ),
+    ),
+    TRUSTED_PROXIES: v.optional(
+      list(
+        isProxy,
+        "addresses or ranges separated by commas, such as 10.1.0.0/16, or " +
+          "loopback or private",
       ),
     ),
     TLS_CERT: v.optional(path),
@@ -95,6 +99,7 @@ export const schema = v.pipe(
       ADMIN_HOST: adminHostname,
       DEMO: demo,
       CORS_ORIGINS: corsOrigins = [],
+      TRUSTED_PROXIES: trustedProxies = [],
       TLS_CERT: cert,
       TLS_KEY: key,
       REUSE_PORT: reusePort,
@@ -115,6 +120,7 @@ export const schema = v.pipe(
       adminHostname,
       demo,
       corsOrigins,
+      trustedProxies,
       reusePort,
       ...(cert && key ? { tls: { cert, key } } : {}),
     }),

@@ -28,12 +28,12 @@ export function demo(
     });
   }
 
-  // A handler that would never end by itself listens to `shutdown.signal`; for
-  // an event stream, `eventStream` does it.
+  // An event stream ends when the listener closes, and its client is told when
+  // to come back.
   app.get(
     "/events",
     (c) =>
-      eventStream(c, shutdown.signal, async (stream, over) => {
+      eventStream(c, shutdown, async (stream, over) => {
         while (!over.aborted) {
           await stream.writeSSE({
             event: "tick",

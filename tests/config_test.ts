@@ -36,6 +36,7 @@ const DEFAULTS = {
   adminHostname: "127.0.0.1",
   demo: false,
   corsOrigins: [],
+  trustedProxies: [],
   reusePort: false,
 };
 
@@ -67,6 +68,7 @@ describe("config", () => {
         ADMIN_HOST: "10.0.0.1",
         DEMO: "true",
         CORS_ORIGINS: "https://a.example, http://localhost:5173",
+        TRUSTED_PROXIES: "loopback, 10.1.0.0/16,2001:db8::1",
         TLS_CERT: "cert.pem",
         TLS_KEY: "key.pem",
         REUSE_PORT: "true",
@@ -85,6 +87,7 @@ describe("config", () => {
         adminHostname: "10.0.0.1",
         demo: true,
         corsOrigins: ["https://a.example", "http://localhost:5173"],
+        trustedProxies: ["loopback", "10.1.0.0/16", "2001:db8::1"],
         tls: { cert: "cert.pem", key: "key.pem" },
         reusePort: true,
       },
@@ -152,6 +155,26 @@ describe("config", () => {
       ]);
     }
     assertEquals(configOf({ CORS_ORIGINS: "*" }).corsOrigins, ["*"]);
+  });
+
+  test("a proxy is an address, a range or a name", () => {
+    for (
+      const TRUSTED_PROXIES of [
+        "proxy.example",
+        "10.0.0.0/33",
+        "10.0.0/8",
+        "::1/129",
+        "10.0.0.1,",
+        "toString",
+        "*",
+      ]
+    ) {
+      assertEquals(problemsOf({ TRUSTED_PROXIES }), [
+        `TRUSTED_PROXIES is ${JSON.stringify(TRUSTED_PROXIES)}; expected ` +
+        "addresses or ranges separated by commas, such as 10.1.0.0/16, or " +
+        "loopback or private.",
+      ]);
+    }
   });
 
   test("a certificate needs its key, and a key its certificate", () => {

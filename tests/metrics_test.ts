@@ -25,7 +25,7 @@ function parse(
       continue;
     }
     if (/^# HELP [a-z_]+ [^\\]+$/.test(line)) continue;
-    const sample = /^([a-z_]+)(?:\{(.*)\})? (\d+(?:\.\d+)?(?:e-?\d+)?)$/.exec(
+    const sample = /^([a-z_]+)(?:\{(.*)\})? (-?\d+(?:\.\d+)?(?:e-?\d+)?)$/.exec(
       line,
     );
     if (!sample) throw new Error(`not a sample: ${line}`);
@@ -54,10 +54,8 @@ function parse(
 const answered = {
   method: "GET",
   route: "/",
-  path: "/",
   status: 200,
   ms: 3,
-  bytes: undefined,
 };
 
 test("the parser of this test refuses what is wrong", () => {
@@ -73,7 +71,7 @@ describe("metrics", () => {
     metrics.count(answered);
     metrics.count({ ...answered, status: 503 });
     metrics.count({ ...answered, method: "POST" });
-    metrics.count({ ...answered, route: undefined, path: "/x", status: 404 });
+    metrics.count({ ...answered, route: undefined, status: 404 });
     const { samples } = parse(metrics.render([]));
     assertEquals(
       samples.filter(({ name }) => name === "http_requests_total")
@@ -139,6 +137,69 @@ describe("metrics", () => {
   });
 });
 
+describe("metrics of one's own", () => {
+  const samplesOf = (metrics: Metrics) => parse(metrics.render([])).samples;
+
+  test("count, say how things stand, and how they are distributed", () => {
+    const metrics = new Metrics();
+    const orders = metrics.counter("orders_total", "Orders.", ["kind"]);
+    orders.add(1, { kind: "card" });
+    orders.add(2.5, { kind: "card" });
+    orders.add(1, { kind: 'a "b"\n\\' });
+    const queue = metrics.gauge("queue_length", "Jobs that wait.");
+    queue.set(7);
+    queue.set(-3);
+    const query = metrics.histogram("query_seconds", "Queries.", [], [1, 0.1]);
+    for (const seconds of [0.1, 0.5, 2]) query.observe(seconds);
+    assertEquals(
+      samplesOf(metrics).map(({ name, labels, value }) => [
+        name,
+        ...Object.values(labels),
+        value,
+      ]),
+      [
+        ["orders_total", "card", 3.5],
+        ["orders_total", 'a "b"\n\\', 1],
+        ["queue_length", -3],
+        ["query_seconds_bucket", "0.1", 1],
+        ["query_seconds_bucket", "1", 2],
+        ["query_seconds_bucket", "+Inf", 3],
+        ["query_seconds_sum", 2.6],
+        ["query_seconds_count", 3],
+      ],
+    );
+  });
+
+  test("do not grow with what clients invent", () => {
+    const metrics = new Metrics();
+    const searches = metrics.counter("searches_total", "Searches.", ["word"]);
+    for (let i = 0; i < 5000; i++) searches.add(1, { word: `w${i}` });
+    searches.add(1, { word: "w7" });
+    const samples = samplesOf(metrics);
+    assertEquals(samples.length, 1001);
+    const of = (word: string) =>
+      samples.find(({ labels }) => labels.word === word)?.value;
+    assertEquals([of("w7"), of("other")], [2, 4000]);
+  });
+
+  test("have names that Prometheus takes, each once", () => {
+    const metrics = new Metrics();
+    metrics.counter("mine_total", "Mine.");
+    for (
+      const wrong of [
+        () => metrics.counter("9_total", ""),
+        () => metrics.counter("a-b", ""),
+        () => metrics.counter("a_total", "", ["le"]),
+        () => metrics.counter("a_total", "", ["__a"]),
+        () => metrics.gauge("mine_total", ""),
+        () => metrics.counter("http_requests_total", ""),
+        () => metrics.counter("b_total", "").add(-1),
+        () => metrics.counter("c_total", "").add(NaN),
+      ]
+    ) assertThrows(wrong);
+  });
+});
+
 describe("the admin app", () => {
   function admin(eventLoopDelay: () => number | undefined = () => 12) {
     const { app, checks, config, metrics, server, shutdown } = setup();
@@ -170,6 +231,12 @@ describe("the admin app", () => {
       { name: "server_phase", labels: { phase: "serving" }, value: 1 },
     ]);
     assertEquals(types.get("http_request_duration_seconds"), "histogram");
+    assertEquals(types.get("process_cpu_seconds_total"), "counter");
+    const [memory] = of("process_resident_memory_bytes");
+    assert(memory!.value > 1e6, `${memory?.value} bytes of memory`);
+    const age = Date.now() / 1000 -
+      of("process_start_time_seconds")[0]!.value;
+    assert(age >= 0 && age < 3600, `started ${age} s ago`);
   });
 
   test("says nothing of the event loop where nobody knows", async () => {

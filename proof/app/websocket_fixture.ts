@@ -18,6 +18,7 @@ const app = createApp({
   config: {
     demo: false,
     corsOrigins: ["https://a.example"],
+    trustedProxies: [],
     requestTimeout: 1000,
     tls: { cert: "not", key: "used" },
   },

@@ -22,7 +22,7 @@ const { cert, key } = makeCertificate();
 const overTls: Env = { TLS_CERT: cert, TLS_KEY: key };
 
 /** What a client must have seen of a stream that the server ended. */
-const LAST_EVENT = /event: shutdown\ndata: .+\n\n$/;
+const LAST_EVENT = /event: shutdown\ndata: .+\nretry: \d+\n\n$/;
 
 /** So many at a time, as a backlog of connections takes them. */
 async function inGroups<T>(

@@ -659,7 +659,10 @@ clause(
     // Hono's own, whose handler watches the signal; and the engine's.
     const heeding: [string, RegExp][] = [
       ["/events", /event: bye\ndata: the server is leaving\n\n$/],
-      ["/stream", /event: shutdown\ndata: the server is shutting down\n\n$/],
+      [
+        "/stream",
+        /event: shutdown\ndata: the server is shutting down\nretry: \d+\n\n$/,
+      ],
     ];
     for (const [over, env] of transports) {
       for (const [path, last] of heeding) {
@@ -721,6 +724,73 @@ clause(
         assertEquals(report.requests.completed, 2);
       });
     }
+  },
+);
+
+clause(
+  "D8",
+  "an event stream that subscribes is told when the listener closes, one that finishes is waited for",
+  async ({ step }) => {
+    for (const [over, env] of transports) {
+      await step(`the drain delay changes nothing${over}`, async () => {
+        const server = await startFixture({ ...env, DRAIN_DELAY_MS: 500 });
+        const client = await server.connect();
+        const response = client.get("/phases");
+        await client.received("data: serving");
+        server.signal("SIGTERM");
+        assertMatch(
+          text(await response),
+          /(data: serving\n\n)+(data: draining\n\n){2,}(data: closing\n\n)?event: shutdown\ndata: .+\nretry: \d+\n\n$/,
+        );
+        await server.event("stream over", { phase: "closing" });
+        await endedClean(server);
+      });
+
+      await step(`an answer finishes, word by word${over}`, async () => {
+        const server = await startFixture({ ...env, DRAIN_DELAY_MS: 200 });
+        const client = await server.connect();
+        const response = client.get("/answer");
+        await client.received("data: word 1\n");
+        server.signal("SIGTERM");
+        const words = Array.from({ length: 10 }, (_, i) => `word ${i + 1}`);
+        assertEquals(
+          text(await response),
+          words.map((word) => `data: ${word}\n\n`).join(""),
+        );
+        const { report } = await endedClean(server);
+        assertEquals(report.requests.cut, []);
+      });
+    }
+
+    await step("at the deadline an answer is cut, and named", async () => {
+      const server = await startFixture({ DRAIN_TIMEOUT_MS: 400 });
+      const client = await server.connect();
+      void client.send("GET", "/answer");
+      await client.received("data: word 1\n");
+      server.signal("SIGTERM");
+      const { report } = await ended(server, 1);
+      assertEquals(report.requests.cut.map(({ path }) => path), ["/answer"]);
+      await client.closed;
+      assertEquals(client.responses[0]?.whole, false);
+    });
+
+    await step("as many at a time as WebSockets", async () => {
+      const server = await startFixture({ SOCKET_BATCH: 2 });
+      const clients = await Promise.all(
+        Array.from({ length: 6 }, () => server.connect()),
+      );
+      const responses = clients.map((client) => client.get("/stream"));
+      await Promise.all(
+        clients.map((client) => client.received("event: hello")),
+      );
+      server.signal("SIGTERM");
+      const ends = (await Promise.all(responses))
+        .map(({ lastByteAt }) => lastByteAt);
+      // Three batches, and 100 ms between two of them.
+      const spread = Math.max(...ends) - Math.min(...ends);
+      assert(spread > 150, `all ended within ${spread.toFixed(0)} ms`);
+      await endedClean(server);
+    });
   },
 );
 

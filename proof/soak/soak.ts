@@ -665,7 +665,9 @@ class Round {
       path: "/stream",
       ...this.#random() < 0.2 ? { patience: this.#between(50, 300) } : {},
       isRight: (body) =>
-        /^event: hello\n[^]+event: shutdown\ndata: .+\n\n$/.test(text(body)),
+        /^event: hello\n[^]+event: shutdown\ndata: .+\nretry: \d+\n\n$/.test(
+          text(body),
+        ),
     };
   }
 

@@ -324,10 +324,33 @@ app.get(
   (c) =>
     isBad("events")
       ? withoutLastEvent(c)
-      : eventStream(c, shutdown.signal, async (stream, over) => {
+      : eventStream(c, shutdown, async (stream, over) => {
         await stream.writeSSE({ event: "hello", data: "1" });
         await aborted(over);
       }, { heartbeat: query(c, "heartbeat", 15_000) }),
+);
+/** Says in which phase it is, until it is over. */
+app.get(
+  "/phases",
+  (c) =>
+    eventStream(c, shutdown, async (stream, over) => {
+      while (!over.aborted) {
+        await stream.writeSSE({ data: shutdown.phase });
+        await delay(20);
+      }
+      emit("stream over", { phase: shutdown.phase });
+    }),
+);
+/** An answer that is written word by word. */
+app.get(
+  "/answer",
+  (c) =>
+    eventStream(c, shutdown, async (stream) => {
+      for (let word = 1; word <= 10; word++) {
+        await stream.writeSSE({ data: `word ${word}` });
+        await delay(100);
+      }
+    }, { onShutdown: "finish" }),
 );
 
 function withoutLastEvent(c: Context): Response {

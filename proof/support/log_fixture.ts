@@ -18,7 +18,12 @@ const { log } = openLog({
 });
 const shutdown = new ShutdownController({ log, drainTimeout: 20_000 });
 const app = createApp({
-  config: { corsOrigins: [], demo: true, requestTimeout: 0 },
+  config: {
+    corsOrigins: [],
+    demo: true,
+    requestTimeout: 0,
+    trustedProxies: [],
+  },
   shutdown,
   checks: new Checks(shutdown),
   metrics: new Metrics(),

@@ -2,8 +2,9 @@ import { Hono } from "hono";
 import { compress } from "hono/compress";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import type { Config } from "../config.ts";
-import type { Gauge, Metrics } from "./metrics.ts";
+import type { Metrics, Reading } from "./metrics.ts";
 import { naming } from "./naming.ts";
+import { processReadings } from "./process_readings.ts";
 import {
   answerError,
   answerMethod,
@@ -39,7 +40,7 @@ export function createAdmin(
 
   app.get("/metrics", compress(), (c) => {
     const delay = eventLoopDelay();
-    const gauges: Gauge[] = [
+    const readings: Reading[] = [
       {
         name: "http_requests_in_flight",
         help: "Requests that are being served.",
@@ -61,8 +62,9 @@ export function createAdmin(
         help: "Mean delay of the event loop since the last scrape.",
         value: delay === undefined ? undefined : delay / 1000,
       },
+      ...processReadings(),
     ];
-    return c.text(metrics.render(gauges), 200, {
+    return c.text(metrics.render(readings), 200, {
       "Content-Type": "text/plain; version=0.0.4; charset=utf-8",
     });
   });

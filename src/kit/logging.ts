@@ -149,7 +149,7 @@ const ANSWERED = "request answered";
 function accessLines(): (request: Answered) => string {
   let now = 0;
   let head = "";
-  return ({ requestId, method, route, path, status, ms, bytes }) => {
+  return ({ requestId, client, method, route, path, status, ms, bytes }) => {
     const then = Date.now();
     if (then !== now) {
       now = then;
@@ -157,7 +157,9 @@ function accessLines(): (request: Answered) => string {
       head = `{"time":"${time}","level":"info","logger":"access",` +
         `"message":"${ANSWERED}","requestId":`;
     }
-    return `${head}${quoted(requestId)},"method":${quoted(method)}` +
+    return `${head}${quoted(requestId)}` +
+      (client === undefined ? "" : `,"client":${quoted(client)}`) +
+      `,"method":${quoted(method)}` +
       (route === undefined ? "" : `,"route":${quoted(route)}`) +
       `,"path":${quoted(path)},"status":${status},"ms":${ms}` +
       (bytes === undefined ? "}" : `,"bytes":${bytes}}`);

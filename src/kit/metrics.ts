@@ -1,19 +1,19 @@
+import {
+  BUCKETS,
+  Counter,
+  distribution,
+  Gauge,
+  head,
+  Histogram,
+  type Instrument,
+  type Labels,
+  sample,
+} from "./instruments.ts";
 import type { Answered } from "./requests.ts";
 
-/** Upper bounds, in seconds. */
-const BUCKETS = [
-  0.005,
-  0.01,
-  0.025,
-  0.05,
-  0.1,
-  0.25,
-  0.5,
-  1,
-  2.5,
-  5,
-  10,
-];
+const TOTAL = "http_requests_total";
+const DURATION = "http_request_duration_seconds";
+
 const METHODS = new Set(
   ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
 );
@@ -26,21 +26,55 @@ interface Series {
   seconds: number;
 }
 
-/** What a gauge says right now; undefined where nobody knows. */
-export interface Gauge {
+/** What is only known when it is asked for; undefined where nobody knows. */
+export interface Reading {
   name: string;
   help: string;
+  type?: "counter" | "gauge";
   value: number | undefined;
-  labels?: Record<string, string>;
+  labels?: Labels;
 }
 
 /** What happened, in the text format that Prometheus reads. */
 export class Metrics {
   readonly #routes = new Map<string, Map<string, Series>>();
+  readonly #own = new Map<string, Instrument>();
+
+  /** `add` to it; each label is given there, of a few values each. */
+  counter(name: string, help: string, labels: string[] = []): Counter {
+    return this.#keep(new Counter(name, help, labels));
+  }
+
+  /** `set` it. */
+  gauge(name: string, help: string, labels: string[] = []): Gauge {
+    return this.#keep(new Gauge(name, help, labels));
+  }
+
+  /** What it is to `observe` is sorted by these upper bounds. */
+  histogram(
+    name: string,
+    help: string,
+    labels: string[] = [],
+    bounds: number[] = BUCKETS,
+  ): Histogram {
+    return this.#keep(new Histogram(name, help, labels, bounds));
+  }
+
+  #keep<One extends Instrument>(one: One): One {
+    const { name } = one;
+    if (this.#own.has(name) || name === TOTAL || name === DURATION) {
+      throw new Error(`There is a metric ${name} already.`);
+    }
+    this.#own.set(name, one);
+    return one;
+  }
 
   /** For `observeRequests`. */
   readonly count = (
-    { method, route, status, ms }: Omit<Answered, "requestId">,
+    { method, route, status, ms }: Pick<
+      Answered,
+      "method" | "route" | "status" | "ms"
+    >,
   ): void => {
     // A client may invent methods and paths, and must not fill the memory.
     const series = this.#series(
@@ -68,12 +102,10 @@ export class Metrics {
     return series;
   }
 
-  render(gauges: Gauge[]): string {
-    const total = "http_requests_total";
-    const duration = "http_request_duration_seconds";
-    const totals = head(total, "counter", "Requests that were answered.");
+  render(readings: Reading[]): string {
+    const totals = head(TOTAL, "counter", "Requests that were answered.");
     const durations = head(
-      duration,
+      DURATION,
       "histogram",
       "Time until the answer was ready.",
     );
@@ -81,43 +113,22 @@ export class Metrics {
       for (const [method, { statuses, buckets, seconds }] of methods) {
         for (const [status, count] of statuses) {
           const labels = { method, route, status: String(status) };
-          totals.push(sample(total, labels, count));
+          totals.push(sample(TOTAL, labels, count));
         }
-        let count = 0;
-        for (const [i, more] of buckets.entries()) {
-          const le = String(BUCKETS[i] ?? "+Inf");
-          const labels = { method, route, le };
-          durations.push(sample(`${duration}_bucket`, labels, count += more));
-        }
-        durations.push(sample(`${duration}_sum`, { method, route }, seconds));
-        durations.push(sample(`${duration}_count`, { method, route }, count));
+        const labels = { method, route };
+        durations.push(
+          ...distribution(DURATION, labels, BUCKETS, buckets, seconds),
+        );
       }
     }
-    const rest = gauges.flatMap(({ name, help, value, labels = {} }) =>
+    const own = [...this.#own.values()].flatMap((one) => one.render());
+    const read = readings.flatMap((
+      { name, help, type = "gauge", value, labels = {} },
+    ) =>
       value === undefined
         ? []
-        : [...head(name, "gauge", help), sample(name, labels, value)]
+        : [...head(name, type, help), sample(name, labels, value)]
     );
-    return [...totals, ...durations, ...rest].join("\n") + "\n";
+    return [...totals, ...durations, ...own, ...read].join("\n") + "\n";
   }
-}
-
-function head(name: string, type: string, help: string): string[] {
-  return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
-}
-
-function sample(
-  name: string,
-  labels: Record<string, string>,
-  value: number,
-): string {
-  const pairs = Object.entries(labels).map(([label, text]) =>
-    `${label}="${escaped(text)}"`
-  );
-  return `${name}${pairs.length > 0 ? `{${pairs.join(",")}}` : ""} ${value}`;
-}
-
-function escaped(text: string): string {
-  return text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')
-    .replaceAll("\n", "\\n");
 }

@@ -2,6 +2,7 @@ import type { Context, MiddlewareHandler } from "hono";
 import type { RequestIdVariables } from "hono/request-id";
 import { matchedRoutes } from "hono/route";
 import { watchBodyLength } from "./body_length.ts";
+import type { ClientVariables } from "./client_address.ts";
 import { hostCheck } from "./host.ts";
 import { withRequestId } from "./logging.ts";
 import { answerError, answerHost } from "./problem.ts";
@@ -9,6 +10,7 @@ import { answerError, answerHost } from "./problem.ts";
 /** One request and its answer, as far as the app knows. */
 export interface Answered {
   requestId: string;
+  client: string | undefined;
   method: string;
   /** The pattern of its route, as in "/orders/:id"; none where none matched. */
   route: string | undefined;
@@ -26,12 +28,15 @@ export interface Answered {
  * middleware for all of them: each further one costs every request a promise.
  */
 export function observeRequests(
+  clientAddress: (c: Context) => string | undefined,
   ...observers: ((request: Answered) => void)[]
-): MiddlewareHandler<{ Variables: RequestIdVariables }> {
+): MiddlewareHandler<{ Variables: RequestIdVariables & ClientVariables }> {
   const isGoodHost = hostCheck();
   return (c, next) =>
     withRequestId(c.get("requestId"), async () => {
       const began = performance.now();
+      const client = clientAddress(c);
+      c.set("clientAddress", client);
       const bodyLength = watchBodyLength(c);
       try {
         if (isGoodHost(c.req.header("host"))) await next();
@@ -50,6 +55,7 @@ export function observeRequests(
       }
       const request: Answered = {
         requestId: c.get("requestId"),
+        client,
         method,
         route: routeOf(c),
         path,

@@ -28,6 +28,15 @@ export const host = text(
   (host) => !/[\s/]/.test(host),
 );
 
+/** Separated by commas. */
+export function list(fits: (one: string) => boolean, expected: string) {
+  return v.pipe(
+    v.string(),
+    v.transform((text) => text.split(",").map((one) => one.trim())),
+    v.check((all) => all.every(fits), expected),
+  );
+}
+
 export const flag = v.pipe(
   v.picklist(["true", "false"], "true or false"),
   v.transform((text) => text === "true"),

@@ -137,7 +137,7 @@ test("the root says hello", async () => {
 
 ## A stream
 
-A handler that would never end by itself listens to \`shutdown.signal\`; \`eventStream\` and \`upgradeWebSocket\` of \`#lastcall\` do so already.
+A handler that would never end by itself listens to \`shutdown.signal\`. The sockets of \`upgradeWebSocket\` and the streams of \`eventStream\`, both of \`#lastcall\`, are told by the engine; a stream with \`{ onShutdown: "finish" }\` is waited for instead.
 
 ## How it ends
 
