@@ -142,9 +142,10 @@ test("a stream that finishes is waited for, and beats until it has", async () =>
   await settle();
   assertEquals(shutdown.phase, "closing");
   let text = "";
-  while (!text.includes(":\n\n")) text += (await reader.read()).value;
-  finish();
-  for (let next; !(next = await reader.read()).done;) text += next.value;
+  for (let next; !(next = await reader.read()).done;) {
+    text += next.value;
+    if (text.includes(":\n\n")) finish();
+  }
   assertEquals(
     text.replaceAll(":\n\n", ""),
     "data: half\n\ndata: whole\n\n",
