@@ -73,7 +73,7 @@ describe("each Containerfile", () => {
     test(`${name}: starts the server itself, as nobody special`, () => {
       assertEquals(find("ENTRYPOINT"), undefined);
       assertEquals(find("CMD")?.exec?.[0], name);
-      assertEquals(find("USER")?.text, "nonroot");
+      assertEquals(find("USER")?.text, String(NONROOT));
       assertEquals(find("STOPSIGNAL")?.text, "SIGTERM");
       assertEquals(find("EXPOSE")?.text, "3000");
       assertEquals(healthCheck(last)[0], name);

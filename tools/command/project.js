@@ -25,7 +25,7 @@ const BELONGS = /** @type {[RegExp, (choices: Choices) => boolean][]} */ ([
   [/^(deploy\/Containerfile\..*|\.dockerignore)$/, deploys("containerfile")],
   [/^deploy\/compose\.yaml$/, deploys("compose")],
   [/^deploy\/kubernetes\.yaml$/, deploys("kubernetes")],
-  [/^deploy\/.*\.service$/, deploys("systemd")],
+  [/^deploy\/(.*\.service|ready\.js)$/, deploys("systemd")],
   [/^deploy\/haproxy\.cfg$/, deploys("haproxy")],
   [/^deploy\/nginx\.conf$/, deploys("nginx")],
   [

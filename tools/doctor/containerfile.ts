@@ -41,7 +41,7 @@ export function examineContainerfile(text: string): Diagnosis {
     findings.push(warning(
       `the server runs as ${user ?? "whoever the base image says"}`,
       "as root, a hole in the app is a hole in the container",
-      "say `USER nonroot`, or another user that the base image has",
+      "say `USER 65532`, the nonroot of distroless, or another that the base image has",
     ));
   }
   return { findings, servers: [] };

@@ -12,7 +12,7 @@ export function examineSystemd(
   name: string,
   variables: Variables,
 ): Diagnosis {
-  const settings = serviceSection(text);
+  const settings = settingsOf(text);
   const last = (key: string) => settings.get(key)?.at(-1);
   const env = new Map(
     (settings.get("Environment") ?? []).flatMap(splitWords).map((pair) => {
@@ -48,7 +48,22 @@ export function examineSystemd(
       "say Type=exec",
     ));
   }
+  if (!settings.has("ExecStartPost") && !/^notify/.test(last("Type") ?? "")) {
+    findings.push(warning(
+      "nothing waits until the server is ready",
+      "a restart is over before it is: where the new version does not come up, a " +
+        "rolling restart goes on to the next server",
+      "say ExecStartPost=/usr/bin/node deploy/ready.js",
+    ));
+  }
   const restarts = last("Restart") ?? "no";
+  if (restarts !== "no" && last("StartLimitIntervalSec") !== "0") {
+    findings.push(warning(
+      `Restart is ${restarts}, but for five times in ten seconds only`,
+      "a database that is away for longer takes the service with it for good",
+      "say StartLimitIntervalSec=0 in the section [Unit]",
+    ));
+  }
   const never = last("RestartPreventExitStatus")?.split(/\s+/) ?? [];
   if (restarts !== "no" && !never.some((code) => /^(78|CONFIG)$/.test(code))) {
     findings.push(warning(
@@ -72,7 +87,7 @@ export function examineSystemd(
 }
 
 /** A key may come more than once; an empty value forgets the ones before. */
-function serviceSection(text: string): Map<string, string[]> {
+function settingsOf(text: string): Map<string, string[]> {
   const settings = new Map<string, string[]>();
   let section = "";
   for (const line of text.replaceAll(/\\\n/g, " ").split("\n")) {
@@ -80,7 +95,8 @@ function serviceSection(text: string): Map<string, string[]> {
     if (header !== undefined) section = header;
     const [, key, value = ""] = /^\s*([A-Za-z]+)\s*=\s*(.*?)\s*$/.exec(line) ??
       [];
-    if (key === undefined || section !== "Service") continue;
+    // StartLimitIntervalSec is [Unit]'s.
+    if (key === undefined || !/^(Service|Unit)$/.test(section)) continue;
     if (value === "") settings.set(key, []);
     else settings.set(key, [...settings.get(key) ?? [], value]);
   }

@@ -241,6 +241,20 @@ const faults: Fault[] = [
   ],
   ["Type is notify", "error", "lastcall@.service", "Type=exec", "Type=notify"],
   [
+    "nothing waits until the server is ready",
+    "warning",
+    "lastcall@.service",
+    "ExecStartPost=/usr/bin/node deploy/ready.js\n",
+    "",
+  ],
+  [
+    "for five times in ten seconds only",
+    "warning",
+    "lastcall@.service",
+    "StartLimitIntervalSec=0\n",
+    "",
+  ],
+  [
     "KillSignal is SIGQUIT",
     "error",
     "lastcall@.service",
@@ -414,8 +428,8 @@ const faults: Fault[] = [
     "SIGTERM",
     "SIGKILL",
   ],
-  ["runs as root", "warning", "Containerfile.bun", "USER nonroot", "USER root"],
-  ["runs as whoever", "warning", "Containerfile.bun", "USER nonroot\n", ""],
+  ["runs as root", "warning", "Containerfile.bun", "USER 65532", "USER root"],
+  ["runs as whoever", "warning", "Containerfile.bun", "USER 65532\n", ""],
 ];
 
 describe("the doctor finds in", () => {
