@@ -319,7 +319,7 @@ test("a clone becomes a project in place, in one commit", LONG, async () => {
   assertEquals(fs.existsSync(path.join(clone, "proof")), false);
   assertEquals(
     filesOf(clone).filter((file) => file.startsWith("deploy/")),
-    ["deploy/my-clone@.service"],
+    ["deploy/my-clone@.service", "deploy/ready.js"],
   );
   const again = await lastcall(["init", "--yes"], clone);
   assertMatch(again.text, /a project already/);

@@ -3,7 +3,6 @@ import type { RequestIdVariables } from "hono/request-id";
 import { matchedRoutes } from "hono/route";
 import { watchBodyLength } from "./body_length.ts";
 import type { ClientVariables } from "./client_address.ts";
-import { hostCheck } from "./host.ts";
 import { withRequestId } from "./logging.ts";
 import { answerError, answerHost } from "./problem.ts";
 
@@ -21,6 +20,9 @@ export interface Answered {
   /** Of the body, where that was at hand; nobody knows how long a stream gets. */
   bytes: number | undefined;
 }
+
+/** A name or an address, and perhaps a port. */
+const HOST = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i;
 
 /**
  * Tells each observer of every request, inside the context that puts the
@@ -74,4 +76,21 @@ export function observeRequests(
 function routeOf(c: Context): string | undefined {
   return matchedRoutes(c).slice(c.req.routeIndex)
     .find(({ method, path }) => method !== "ALL" || !path.endsWith("*"))?.path;
+}
+
+/**
+ * Tells whether a Host header says one thing, and one that a URL can have. Deno
+ * makes whatever it says a part of the URL, so that one with a slash chooses the
+ * path; Bun takes the first of two, and lets `new URL(c.req.url)` throw.
+ */
+function hostCheck(): (host: string | undefined) => boolean {
+  // Nearly all requests bring the same one.
+  let lastGood: string | undefined;
+  return (host) => {
+    // HTTP/2 has its authority in its place.
+    if (host === undefined || host === lastGood) return true;
+    if (!HOST.test(host) || !URL.canParse(`http://${host}`)) return false;
+    lastGood = host;
+    return true;
+  };
 }
