@@ -6,6 +6,7 @@ import {
   eventStream as eventStreamOf,
   type EventStreamOptions,
 } from "./event_stream.ts";
+import { clientAddresses as clientAddressesBy } from "./client_address.ts";
 import type { Clock } from "./clock.ts";
 import { jsonLogTo, type Log } from "./log.ts";
 import { run as runOn, type RunOptions } from "./run.ts";
@@ -28,7 +29,8 @@ export type {
   Setting,
   Tls,
 } from "../runtimes/runtime.ts";
-export { getConnInfo, upgradeWebSocket } from "#runtime";
+export { getConnInfo, isWebSocket, upgradeWebSocket } from "#runtime";
+export { isProxy } from "./client_address.ts";
 export { bodyLimit } from "./body_limit.ts";
 export { LONGEST_WAIT } from "../runtimes/times.ts";
 export type { EventStreamOptions } from "./event_stream.ts";
@@ -72,6 +74,16 @@ export function eventStream(
   const onError = ({ message: error, stack }: Error) =>
     jsonLog({ level: "error", message: "event stream failed", error, stack });
   return eventStreamOf(c, shutdown, send, { onError, ...options });
+}
+
+/**
+ * Tells the address of a request's client, through these proxies: addresses,
+ * ranges, "loopback" or "private".
+ */
+export function clientAddresses(
+  proxies: string[],
+): (c: Context) => string | undefined {
+  return clientAddressesBy(runtime.getConnInfo, proxies);
 }
 
 /**

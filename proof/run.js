@@ -537,6 +537,7 @@ function settleMatrix(outcomes, whole) {
     const rows = (/** @type {string} */ text) =>
       new Set(text.split("\n").map((line) => line.replace(/ +|--+/g, " ")));
     const [now, then] = [rows(updated), rows(text)];
+    // Where none differs, their order does.
     for (const row of then) if (!now.has(row)) console.log("-", row);
     for (const row of now) if (!then.has(row)) console.log("+", row);
   }

@@ -17,6 +17,7 @@ import { removeStaleSocket } from "./unix_socket.ts";
 
 export { getConnInfo } from "hono/bun";
 export { upgradeWebSocket } from "./bun_websocket.ts";
+export { isWebSocket } from "./websocket.ts";
 export {
   args,
   env,

@@ -1,9 +1,5 @@
 import { connect } from "node:net";
-import {
-  upgraded,
-  type UpgradedSocket,
-  websocketHandler,
-} from "./bun_websocket.ts";
+import { type UpgradedSocket, websocketHandler } from "./bun_websocket.ts";
 import { NO_REQUEST, reachable } from "./accept_queue.ts";
 import { canBeOpen, type Insight, insightInto } from "./bun_insight.ts";
 import { CoarseClock } from "./coarse_clock.ts";
@@ -25,6 +21,7 @@ import {
 } from "./times.ts";
 import { removeSocket } from "./unix_socket.ts";
 import { delay, turn } from "./wait.ts";
+import { upgraded } from "./websocket.ts";
 import { beforeWholeStop, mayHaveBody, sayClose } from "./whole_stop.ts";
 
 interface Seen extends InFlight {

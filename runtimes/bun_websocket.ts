@@ -26,12 +26,8 @@ export const upgradeWebSocket = defineUpgrade<BunSocket>((c, events) => {
   const protocol = firstProtocol(c);
   const data = new UpgradedSocket(events, new URL(c.req.url), protocol);
   if (!server.upgrade(c.req.raw, { data })) return;
-  upgraded.add(c.req.raw);
   return new Response(null);
 });
-
-/** Requests that Bun has answered itself. */
-export const upgraded = new WeakSet<Request>();
 
 /** What Hono's context stands on, and our own: one object. */
 export class UpgradedSocket implements Socket {

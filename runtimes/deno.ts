@@ -25,6 +25,7 @@ export {
   stdout,
 } from "./deno_process.ts";
 export { upgradeWebSocket } from "./deno_websocket.ts";
+export { isWebSocket } from "./websocket.ts";
 
 export const name = "deno";
 export const version = Deno.version.deno;

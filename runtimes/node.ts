@@ -34,6 +34,7 @@ export {
   setExitCode,
 } from "./node_process.ts";
 export { upgradeWebSocket } from "./node_upgrade.ts";
+export { isWebSocket } from "./websocket.ts";
 
 export const name = "node";
 export const version = globalThis.process.versions.node;

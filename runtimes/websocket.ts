@@ -37,7 +37,13 @@ export function defineUpgrade<T>(
   ) => Response | undefined | Promise<Response | undefined>,
 ): UpgradeWebSocket<T, UpgradeOptions> {
   const helper = defineWebSocketHelper<T, UpgradeOptions>((c, events) => {
-    if (isUpgrade(c)) return upgrade(c, events);
+    if (!isUpgrade(c)) return;
+    const note = (response: Response | undefined) => {
+      if (response && response.status < 400) upgraded.add(c.req.raw);
+      return response;
+    };
+    const response = upgrade(c, events);
+    return response instanceof Promise ? response.then(note) : note(response);
   });
   // Called as `(createEvents, options)` or as `(c, events, options)`.
   // deno-lint-ignore no-explicit-any
@@ -53,6 +59,17 @@ export function defineUpgrade<T>(
     });
   };
   return withOrigins as typeof helper;
+}
+
+/** Requests that the app has made WebSockets of. */
+export const upgraded = new WeakSet<Request>();
+
+/**
+ * Whether the app has made a WebSocket of this request. Only on Deno does its
+ * response say so, by the status 101: no other lets one be made.
+ */
+export function isWebSocket(c: Context): boolean {
+  return upgraded.has(c.req.raw);
 }
 
 export function firstProtocol(c: Context): string {

@@ -4,16 +4,16 @@ import { requestId, type RequestIdVariables } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import type { Config } from "./config.ts";
 import { demo } from "./demo.ts";
-import { clientAddresses, type ClientVariables } from "./kit/client_address.ts";
 import { allowOrigins } from "./kit/cors.ts";
 import { logRequest } from "./kit/logging.ts";
 import type { Metrics } from "./kit/metrics.ts";
 import { answerError, answerMethod, answerNotFound } from "./kit/problem.ts";
-import { observeRequests } from "./kit/requests.ts";
+import { type ClientVariables, observeRequests } from "./kit/requests.ts";
 import { timeout } from "./kit/timeout.ts";
 import {
   bodyLimit,
   type Checks,
+  clientAddresses,
   health,
   type ShutdownController,
 } from "#lastcall";

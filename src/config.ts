@@ -6,7 +6,6 @@
  */
 import * as v from "valibot";
 import { variables as bookmarks } from "./bookmarks/variables.ts"; // example:line
-import { isProxy } from "./kit/client_address.ts";
 import {
   type ConfigResult,
   type Environment,
@@ -14,6 +13,7 @@ import {
   readEnvironment,
 } from "./kit/environment.ts";
 import { flag, host, list, port, secret, time } from "./kit/variables.ts";
+import { isProxy } from "#lastcall";
 
 const path = v.string();
 

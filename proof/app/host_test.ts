@@ -55,3 +55,19 @@ test("a Host that is none is a 400, whatever the method and the body", async () 
   const errors = server.lines.filter(({ json }) => json?.level === "error");
   assertEquals(errors, []);
 });
+
+test("the access line says who the client is, as far as proxies are trusted", async () => {
+  for (
+    const [TRUSTED_PROXIES, client] of [
+      ["", "127.0.0.1"],
+      ["loopback", "192.0.2.7"],
+    ] as const
+  ) {
+    const server = await start({ DATABASE_URL: "", TRUSTED_PROXIES });
+    const headers = { "X-Forwarded-For": "6.6.6.6, 192.0.2.7" };
+    await fetch(`http://127.0.0.1:${await portOf(server)}/`, { headers });
+    await server.logged("request answered", { path: "/", client });
+    server.signal("SIGTERM");
+    await server.exited;
+  }
+});

@@ -13,7 +13,7 @@ test("a WebSocket opens behind the app's middleware, and is closed in order", as
   const socket = await RawWebSocket.connect(url, "/ws");
   socket.send("hello");
   await socket.message("You said hello");
-  await server.logged("request answered", { route: "/ws" });
+  await server.logged("request answered", { route: "/ws", status: 101 });
   server.signal("SIGTERM");
   assertEquals((await socket.closed).code, 1001);
   assertEquals((await server.exited).code, 0, server.describe());

@@ -118,10 +118,11 @@ describe(`what Containerfile.${runtime} ships`, () => {
 
     const inside = path.join(shipped, "app");
     assert(!fs.existsSync(path.join(inside, "node_modules/typescript")));
-    // The volume that whoever wants SQLite mounts.
-    fs.mkdirSync(path.join(inside, "data"));
+    const cached = path.join(inside, ".deno/npm/registry.npmjs.org");
+    assertEquals(fs.existsSync(cached), runtime === "deno");
+    assert(!fs.existsSync(path.join(cached, "bun-types")));
     if (process.getuid?.() === 0) {
-      fs.chownSync(path.join(inside, "data"), NONROOT, NONROOT);
+      assertEquals(fs.statSync(path.join(inside, "data")).uid, NONROOT);
     }
     const run = (command: string[], extra: Record<string, string> = {}) =>
       new Process(unprivileged(command), {
@@ -234,10 +235,10 @@ async function follow(
       const [, key = "", value = ""] = /^(\w+)=(.*)$/.exec(text) ?? [];
       env[key] = value.startsWith("/") ? path.join(stage, value) : value;
     } else if (name === "COPY") {
-      const words = text.split(" ");
-      const source = words[0]?.startsWith("--from=")
-        ? words.shift()
-        : undefined;
+      const all = text.split(" ");
+      const words = all.filter((word) => !word.startsWith("--"));
+      const source = all.find((word) => word.startsWith("--from="));
+      const [, owner] = /--chown=(\d+):\1(?= )/.exec(text) ?? [];
       const target = words.pop() ?? "";
       // The runtime comes from its image; here it is the one under test.
       if (target === `/usr/local/bin/${runtime}`) continue;
@@ -252,6 +253,9 @@ async function follow(
           path.join(origin, word),
           file ? path.join(to, path.basename(word)) : to,
         );
+        if (owner !== undefined && process.getuid?.() === 0) {
+          fs.chownSync(to, Number(owner), Number(owner));
+        }
       }
     } else if (name === "RUN") {
       const command = new Process(exec ?? [], {

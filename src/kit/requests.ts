@@ -2,9 +2,14 @@ import type { Context, MiddlewareHandler } from "hono";
 import type { RequestIdVariables } from "hono/request-id";
 import { matchedRoutes } from "hono/route";
 import { watchBodyLength } from "./body_length.ts";
-import type { ClientVariables } from "./client_address.ts";
 import { withRequestId } from "./logging.ts";
 import { answerError, answerHost } from "./problem.ts";
+import { isWebSocket } from "#lastcall";
+
+export interface ClientVariables {
+  /** Of who sent the request; none where its connection is gone, or has none. */
+  clientAddress: string | undefined;
+}
 
 /** One request and its answer, as far as the app knows. */
 export interface Answered {
@@ -61,7 +66,7 @@ export function observeRequests(
         method,
         route: routeOf(c),
         path,
-        status: c.res.status,
+        status: isWebSocket(c) ? 101 : c.res.status,
         ms: Math.round((performance.now() - began) * 100) / 100,
         bytes: method === "HEAD" ? 0 : bytes,
       };

@@ -1,11 +1,6 @@
 import type { Context } from "hono";
+import type { GetConnInfo } from "hono/conninfo";
 import { BlockList, isIP } from "node:net";
-import { getConnInfo } from "#lastcall";
-
-export interface ClientVariables {
-  /** Of who sent the request; none where its connection is gone, or has none. */
-  clientAddress: string | undefined;
-}
 
 const NAMED: Record<string, string[]> = {
   loopback: ["127.0.0.0/8", "::1"],
@@ -24,31 +19,31 @@ export function isProxy(text: string): boolean {
  * to take away an X-Forwarded-For of the client's.
  */
 export function clientAddresses(
+  getConnInfo: GetConnInfo,
   proxies: string[],
 ): (c: Context) => string | undefined {
+  const peerOf = (c: Context) => {
+    try {
+      const { address } = getConnInfo(c).remote;
+      return address && withoutMapping(address);
+    } catch {
+      return undefined; // no connection brought it, as in a test
+    }
+  };
   if (proxies.length === 0) return peerOf;
-  const isProxy = trust(proxies);
+  const isTrusted = trust(proxies);
   return (c) => {
     let client = peerOf(c);
-    if (client === undefined || !isProxy(client)) return client;
+    if (client === undefined || !isTrusted(client)) return client;
     const list = c.req.header("x-forwarded-for") ?? c.req.header("forwarded");
     for (const hop of (list ?? "").split(",").reverse()) {
       const next = addressIn(hop);
       if (next === undefined) break;
       client = next;
-      if (!isProxy(client)) break;
+      if (!isTrusted(client)) break;
     }
     return client;
   };
-}
-
-function peerOf(c: Context): string | undefined {
-  try {
-    const { address } = getConnInfo(c).remote;
-    return address && withoutMapping(address);
-  } catch {
-    return undefined; // no connection brought it, as in a test
-  }
 }
 
 function trust(proxies: string[]): (address: string) => boolean {
@@ -63,9 +58,9 @@ function trust(proxies: string[]): (address: string) => boolean {
     if (address === last) return true;
     // A link-local address may name its network card.
     const [plain = ""] = address.split("%");
-    const isTrusted = list.check(plain, familyOf(plain));
-    if (isTrusted) last = address;
-    return isTrusted;
+    if (!list.check(plain, familyOf(plain))) return false;
+    last = address;
+    return true;
   };
 }
 

@@ -1,25 +1,19 @@
 import { assertEquals } from "@std/assert";
 import { Hono } from "hono";
 import { describe, test } from "node:test";
-import { serve, ShutdownController } from "#lastcall";
-import { clientAddresses } from "../src/kit/client_address.ts";
+import { clientAddresses } from "../client_address.ts";
 
-/** What the server takes for the client's address; it is asked from 127.0.0.1. */
+/** What is taken for the client's address where this is the connection's. */
 async function seen(
   proxies: string[],
   headers: Record<string, string>,
+  peer: string | undefined = "127.0.0.1",
 ): Promise<string> {
-  const clientAddress = clientAddresses(proxies);
+  const info = () => ({ remote: { address: peer } });
+  const clientAddress = clientAddresses(info, proxies);
   const app = new Hono();
   app.get("/", (c) => c.text(String(clientAddress(c))));
-  const shutdown = new ShutdownController({ log() {} });
-  const options = { hostname: "127.0.0.1", port: 0, shutdown, signals: [] };
-  const server = await serve(app, options);
-  try {
-    return await (await fetch(server.url, { headers })).text();
-  } finally {
-    await shutdown.begin();
-  }
+  return await (await app.request("/", { headers })).text();
 }
 
 describe("the client's address", () => {
@@ -98,8 +92,21 @@ describe("the client's address", () => {
     });
   }
 
+  test("is the peer's, whatever family its socket has", async () => {
+    const headers = { "X-Forwarded-For": "1.2.3.4" };
+    assertEquals(
+      await seen(["loopback"], headers, "::ffff:127.0.0.1"),
+      "1.2.3.4",
+    );
+    assertEquals(await seen(["loopback"], headers, "::1"), "1.2.3.4");
+    assertEquals(await seen(["fe80::/10"], headers, "fe80::1%eth0"), "1.2.3.4");
+    assertEquals(await seen([], headers, "::ffff:127.0.0.1"), "127.0.0.1");
+  });
+
   test("is unknown where no connection brought the request", async () => {
-    const clientAddress = clientAddresses(["loopback"]);
+    const clientAddress = clientAddresses(() => {
+      throw new TypeError("no connection");
+    }, ["loopback"]);
     const app = new Hono();
     app.get("/", (c) => c.text(String(clientAddress(c))));
     const headers = { "X-Forwarded-For": "1.2.3.4" };
