@@ -53,9 +53,11 @@ export class LockWait {
       ? this.#lastWrite.then(() => pause(0)).then(attempt)
       : attempt();
     const over = written.then(
-      () => this.#outage.over(),
+      // One at a time: none of them began before the last change.
+      () => this.#outage.over(this.#outage.moment),
       (error) => {
-        if (error instanceof Unavailable) this.#outage.seen(error.reason);
+        if (!(error instanceof Unavailable)) return;
+        this.#outage.seen(error.reason, this.#outage.moment);
       },
     ).then(() => {
       if (this.#lastWrite === over) this.#lastWrite = undefined;

@@ -2,22 +2,31 @@ import type { Log } from "#lastcall";
 
 /**
  * Says once that the database is out of reach, and once that it is back, and not
- * for each request that is turned away.
+ * for each request that is turned away. While it goes or comes back some succeed
+ * and some fail: what began before the last change does not make another.
  */
 export class Outage {
   #goesOn = false;
+  #changes = 0;
 
   constructor(private readonly log: Log) {}
 
-  seen(reason: string): void {
-    if (this.#goesOn) return;
+  /** Of what begins now; `seen` and `over` want it. */
+  get moment(): number {
+    return this.#changes;
+  }
+
+  seen(reason: string, moment: number): void {
+    if (this.#goesOn || moment !== this.#changes) return;
     this.#goesOn = true;
+    this.#changes++;
     this.log({ level: "warn", message: "database unavailable", reason });
   }
 
-  over(): void {
-    if (!this.#goesOn) return;
+  over(moment: number): void {
+    if (!this.#goesOn || moment !== this.#changes) return;
     this.#goesOn = false;
+    this.#changes++;
     this.log({ level: "info", message: "database available again" });
   }
 }

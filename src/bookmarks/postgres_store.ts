@@ -146,15 +146,16 @@ class PostgresStore implements Store {
 
   /** Whoever asks in an outage is told to come back. */
   async #run<Rows>(query: PromiseLike<Rows>): Promise<Rows> {
+    const { moment } = this.#outage;
     try {
       const rows = await query;
-      this.#outage.over();
+      this.#outage.over(moment);
       return rows;
     } catch (error) {
       const { code } = error as { code?: unknown };
       const reason = OUTAGES[String(code)];
       if (reason === undefined) throw error;
-      this.#outage.seen(reason);
+      this.#outage.seen(reason, moment);
       throw new Unavailable(reason);
     }
   }

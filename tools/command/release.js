@@ -32,9 +32,11 @@ const ENGINE = "lastcall/engine.json";
 const CHANGELOG = "lastcall/CHANGELOG.md";
 
 /** What each runtime has in its own way, and all by one type. */
-const ON_RUNTIME = 'export { getConnInfo, upgradeWebSocket } from "#runtime";';
+const ON_RUNTIME =
+  'export { getConnInfo, isWebSocket, upgradeWebSocket } from "#runtime";';
 const DECLARED =
   `export declare const getConnInfo: import("hono/conninfo").GetConnInfo;
+export declare const isWebSocket: (c: import("hono").Context) => boolean;
 export declare const upgradeWebSocket: import("hono/ws").UpgradeWebSocket<
   unknown,
   import("../runtimes/websocket.ts").UpgradeOptions
