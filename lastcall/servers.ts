@@ -83,14 +83,11 @@ export class Servers {
   async #cut(servers: Served[]): Promise<void> {
     this.#draft.cutRequests(this.#inFlightOf(servers));
     this.#draft.cutSockets(this.#socketsOf(servers));
-    const streams = this.#draft.attempt("cut", () => this.streams.cut());
-    const cut = servers.flatMap(({ listener, sockets }) => [
-      this.#draft.attempt("cut", () => sockets.cut()),
-      this.#draft.attempt("cut", () => listener.cut()),
-    ]);
-    await new Deadline(this.#clock, LAST_CHANCE).waitFor(
-      Promise.all([streams, ...cut]),
-    );
+    const cut = [
+      this.streams,
+      ...servers.flatMap(({ listener, sockets }) => [sockets, listener]),
+    ].map((one) => this.#draft.attempt("cut", () => one.cut()));
+    await new Deadline(this.#clock, LAST_CHANCE).waitFor(Promise.all(cut));
   }
 
   #inFlightOf(servers: Served[]): CutRequest[] {

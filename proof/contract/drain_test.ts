@@ -11,6 +11,7 @@ import {
   delay,
   ended,
   endedClean,
+  endsAfterAnswer,
   isBun,
   isDeno,
   isNode,
@@ -219,13 +220,8 @@ clause(
         const server = await startFixture();
         const client = await server.connect();
         if (greeting) await client.write(greeting);
-        const busy = await server.connect();
-        const slow = busy.get("/slow?ms=1300");
-        await server.event("handling");
-        server.signal("SIGTERM");
-        assertEquals(text(await slow), "slow but whole");
-        const { exit } = await endedClean(server);
-        assertWithin(exit.at - busy.lastByteAt, 400, "the end after it");
+        const held = await endsAfterAnswer(server, 1300);
+        assertWithin(held, 400, "the end after it");
       });
     }
 

@@ -17,6 +17,7 @@ import {
   delay,
   ended,
   endedClean,
+  endsAfterAnswer,
   failsToStart,
   isBun,
   isDeno,
@@ -116,13 +117,7 @@ clause(
         const server = await startFixture({ ...tls, DRAIN_TIMEOUT_MS: 10_000 });
         const client = await server.connect();
         await client.write("GET / HTTP/1.1\r\nHost: loc");
-        const busy = await server.connect();
-        const slow = busy.get("/slow?ms=1300");
-        await server.event("handling");
-        server.signal("SIGTERM");
-        assertEquals(text(await slow), "slow but whole");
-        const { exit } = await endedClean(server);
-        const held = exit.at - busy.lastByteAt;
+        const held = await endsAfterAnswer(server, 1300);
         assertWithin(held, isBun ? 1400 : 400, "the end after it");
         if (isBun) {
           assert(held > 600, "no difference any more");

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { RawClient, type RawResponse } from "./raw_client.ts";
+import { RawClient, type RawResponse, text } from "./raw_client.ts";
 import {
   commandFor,
   type Env,
@@ -134,6 +134,23 @@ export async function sendInPieces(
 
 export const postHead = (path: string, length: number) =>
   `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\n\r\n`;
+
+/**
+ * The signal comes while a request takes so many milliseconds: it is answered
+ * whole, and the exit is 0. Returns how long after its last byte that was.
+ */
+export async function endsAfterAnswer(
+  server: ServerProcess,
+  ms: number,
+): Promise<number> {
+  const busy = await server.connect();
+  const slow = busy.get(`/slow?ms=${ms}`);
+  await server.event("handling", { path: "/slow" });
+  server.signal("SIGTERM");
+  assertEquals(text(await slow), "slow but whole");
+  const { exit } = await endedClean(server);
+  return exit.at - busy.lastByteAt;
+}
 
 /** One request in flight at the signal: answered whole, closed, exit 0. */
 export async function completes(

@@ -53,11 +53,9 @@ export class LockWait {
       ? this.#lastWrite.then(() => pause(0)).then(attempt)
       : attempt();
     const over = written.then(
-      // One at a time: none of them began before the last change.
-      () => this.#outage.over(this.#outage.moment),
+      () => this.#outage.over(),
       (error) => {
-        if (!(error instanceof Unavailable)) return;
-        this.#outage.seen(error.reason, this.#outage.moment);
+        if (error instanceof Unavailable) this.#outage.seen(error.reason);
       },
     ).then(() => {
       if (this.#lastWrite === over) this.#lastWrite = undefined;

@@ -11,19 +11,19 @@ export class Outage {
 
   constructor(private readonly log: Log) {}
 
-  /** Of what begins now; `seen` and `over` want it. */
+  /** Of what begins now: for `seen` and `over`, where it may end late. */
   get moment(): number {
     return this.#changes;
   }
 
-  seen(reason: string, moment: number): void {
+  seen(reason: string, moment = this.moment): void {
     if (this.#goesOn || moment !== this.#changes) return;
     this.#goesOn = true;
     this.#changes++;
     this.log({ level: "warn", message: "database unavailable", reason });
   }
 
-  over(moment: number): void {
+  over(moment = this.moment): void {
     if (!this.#goesOn || moment !== this.#changes) return;
     this.#goesOn = false;
     this.#changes++;

@@ -21,13 +21,8 @@ export const BUCKETS = [
   10,
 ];
 
-export interface Instrument {
-  readonly name: string;
-  render(): string[];
-}
-
 /** One metric: a value for each combination of its labels' values. */
-abstract class Metric<Value> implements Instrument {
+abstract class Metric<Value> {
   readonly #series = new Map<string, { labels: Labels; value: Value }>();
 
   constructor(
@@ -36,8 +31,9 @@ abstract class Metric<Value> implements Instrument {
     readonly type: "counter" | "gauge" | "histogram",
     readonly labels: string[],
   ) {
-    refuse(name, /^[a-z_:][\w:]*$/i);
-    for (const label of labels) refuse(label, /^(?!__|le$)[a-z_]\w*$/i);
+    refuse(name, /^[a-z_:][\w:]*$/i, "");
+    const more = '; for a label neither "le" nor "__" in front';
+    for (const label of labels) refuse(label, /^(?!__|le$)[a-z_]\w*$/i, more);
   }
 
   protected abstract begin(): Value;
@@ -75,8 +71,19 @@ abstract class Metric<Value> implements Instrument {
   }
 }
 
+/** A metric of one number. */
+abstract class Single extends Metric<number> {
+  protected begin(): number {
+    return 0;
+  }
+
+  protected samplesOf(labels: Labels, value: number): string[] {
+    return [sample(this.name, labels, value)];
+  }
+}
+
 /** What only grows: orders, bytes, failures. */
-export class Counter extends Metric<number> {
+export class Counter extends Single {
   constructor(name: string, help: string, labels: string[]) {
     super(name, help, "counter", labels);
   }
@@ -85,18 +92,10 @@ export class Counter extends Metric<number> {
     if (!(more >= 0)) throw new RangeError(`${this.name} grew by ${more}.`);
     this.series(labels).value += more;
   }
-
-  protected begin(): number {
-    return 0;
-  }
-
-  protected samplesOf(labels: Labels, value: number): string[] {
-    return [sample(this.name, labels, value)];
-  }
 }
 
 /** What goes up and down: a queue, a temperature. */
-export class Gauge extends Metric<number> {
+export class Gauge extends Single {
   constructor(name: string, help: string, labels: string[]) {
     super(name, help, "gauge", labels);
   }
@@ -104,20 +103,39 @@ export class Gauge extends Metric<number> {
   set(value: number, labels: Labels = {}): void {
     this.series(labels).value = value;
   }
-
-  protected begin(): number {
-    return 0;
-  }
-
-  protected samplesOf(labels: Labels, value: number): string[] {
-    return [sample(this.name, labels, value)];
-  }
 }
 
-interface Distribution {
+/** How values are distributed over buckets with these upper bounds. */
+export class Distribution {
   /** By bucket, and last what exceeds them all; not yet summed up. */
-  counts: number[];
-  sum: number;
+  readonly #counts: number[];
+  readonly #bounds: number[];
+  #sum = 0;
+
+  constructor(bounds: number[]) {
+    this.#bounds = bounds;
+    this.#counts = new Array(bounds.length + 1).fill(0);
+  }
+
+  add(value: number): void {
+    const at = this.#bounds.findIndex((bound) => value <= bound);
+    this.#counts[at < 0 ? this.#bounds.length : at]! += 1;
+    this.#sum += value;
+  }
+
+  /** A histogram's lines, in which each bucket includes the smaller ones. */
+  render(name: string, labels: Labels): string[] {
+    let total = 0;
+    const buckets = this.#counts.map((count, i) => {
+      const le = String(this.#bounds[i] ?? "+Inf");
+      return sample(`${name}_bucket`, { ...labels, le }, total += count);
+    });
+    return [
+      ...buckets,
+      sample(`${name}_sum`, labels, this.#sum),
+      sample(`${name}_count`, labels, total),
+    ];
+  }
 }
 
 /** How something is distributed: how long it takes, how large it is. */
@@ -130,42 +148,16 @@ export class Histogram extends Metric<Distribution> {
   }
 
   observe(value: number, labels: Labels = {}): void {
-    const distribution = this.series(labels).value;
-    const at = this.#bounds.findIndex((bound) => value <= bound);
-    distribution.counts[at < 0 ? this.#bounds.length : at]! += 1;
-    distribution.sum += value;
+    this.series(labels).value.add(value);
   }
 
   protected begin(): Distribution {
-    return { counts: new Array(this.#bounds.length + 1).fill(0), sum: 0 };
+    return new Distribution(this.#bounds);
   }
 
-  protected samplesOf(
-    labels: Labels,
-    { counts, sum }: Distribution,
-  ): string[] {
-    return distribution(this.name, labels, this.#bounds, counts, sum);
+  protected samplesOf(labels: Labels, value: Distribution): string[] {
+    return value.render(this.name, labels);
   }
-}
-
-/** A histogram's lines, in which each bucket includes the smaller ones. */
-export function distribution(
-  name: string,
-  labels: Labels,
-  bounds: number[],
-  counts: number[],
-  sum: number,
-): string[] {
-  let total = 0;
-  const buckets = counts.map((count, i) => {
-    const le = String(bounds[i] ?? "+Inf");
-    return sample(`${name}_bucket`, { ...labels, le }, total += count);
-  });
-  return [
-    ...buckets,
-    sample(`${name}_sum`, labels, sum),
-    sample(`${name}_count`, labels, total),
-  ];
 }
 
 export function head(name: string, type: string, help: string): string[] {
@@ -189,10 +181,10 @@ function escaped(text: string): string {
   return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
 }
 
-function refuse(name: string, right: RegExp): void {
+function refuse(name: string, right: RegExp, more: string): void {
   if (right.test(name)) return;
   throw new Error(
     `${JSON.stringify(name)} is no name that Prometheus takes; expected ` +
-      "letters, digits and _, and no digit first.",
+      `letters, digits and _, and no digit first${more}.`,
   );
 }

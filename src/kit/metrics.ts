@@ -1,11 +1,10 @@
 import {
   BUCKETS,
   Counter,
-  distribution,
+  Distribution,
   Gauge,
   head,
   Histogram,
-  type Instrument,
   type Labels,
   sample,
 } from "./instruments.ts";
@@ -21,10 +20,10 @@ const METHODS = new Set(
 /** The requests of one method on one route. */
 interface Series {
   statuses: Map<number, number>;
-  /** By bucket, and last what exceeds them all; not yet summed up. */
-  buckets: number[];
-  seconds: number;
+  seconds: Distribution;
 }
+
+type Own = Counter | Gauge | Histogram;
 
 /** What is only known when it is asked for; undefined where nobody knows. */
 export interface Reading {
@@ -38,7 +37,7 @@ export interface Reading {
 /** What happened, in the text format that Prometheus reads. */
 export class Metrics {
   readonly #routes = new Map<string, Map<string, Series>>();
-  readonly #own = new Map<string, Instrument>();
+  readonly #own = new Map<string, Own>();
 
   /** `add` to it; each label is given there, of a few values each. */
   counter(name: string, help: string, labels: string[] = []): Counter {
@@ -60,7 +59,7 @@ export class Metrics {
     return this.#keep(new Histogram(name, help, labels, bounds));
   }
 
-  #keep<One extends Instrument>(one: One): One {
+  #keep<One extends Own>(one: One): One {
     const { name } = one;
     if (this.#own.has(name) || name === TOTAL || name === DURATION) {
       throw new Error(`There is a metric ${name} already.`);
@@ -82,10 +81,7 @@ export class Metrics {
       METHODS.has(method) ? method : "OTHER",
     );
     series.statuses.set(status, (series.statuses.get(status) ?? 0) + 1);
-    const seconds = ms / 1000;
-    const at = BUCKETS.findIndex((bound) => seconds <= bound);
-    series.buckets[at < 0 ? BUCKETS.length : at]! += 1;
-    series.seconds += seconds;
+    series.seconds.add(ms / 1000);
   };
 
   #series(route: string, method: string): Series {
@@ -93,11 +89,8 @@ export class Metrics {
     if (!methods) this.#routes.set(route, methods = new Map());
     let series = methods.get(method);
     if (!series) {
-      const buckets = new Array(BUCKETS.length + 1).fill(0);
-      methods.set(
-        method,
-        series = { statuses: new Map(), buckets, seconds: 0 },
-      );
+      series = { statuses: new Map(), seconds: new Distribution(BUCKETS) };
+      methods.set(method, series);
     }
     return series;
   }
@@ -110,15 +103,12 @@ export class Metrics {
       "Time until the answer was ready.",
     );
     for (const [route, methods] of this.#routes) {
-      for (const [method, { statuses, buckets, seconds }] of methods) {
+      for (const [method, { statuses, seconds }] of methods) {
         for (const [status, count] of statuses) {
           const labels = { method, route, status: String(status) };
           totals.push(sample(TOTAL, labels, count));
         }
-        const labels = { method, route };
-        durations.push(
-          ...distribution(DURATION, labels, BUCKETS, buckets, seconds),
-        );
+        durations.push(...seconds.render(DURATION, { method, route }));
       }
     }
     const own = [...this.#own.values()].flatMap((one) => one.render());
